@@ -78,7 +78,7 @@ pip_install() {
 # Open3D's shared libraries, beside their Debian packages.
 install_libraries() {
     command -v ldconfig >/dev/null 2>&1 || [ -x /sbin/ldconfig ] || return 0 # not Linux
-    known=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p)
+    known=$(PATH="$PATH:/sbin:/usr/sbin" ldconfig -p) || fail "'ldconfig -p' failed; cannot tell which libraries are here."
     missing=
     while read -r library package; do
         case $known in

@@ -1,0 +1,58 @@
+"""How well boxes were found: IoU accuracies (ScanRefer) and set F1 (Multi3DRefer)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from llava.geometry.boxes import iou
+
+TEMPERATURE = 0.07  # of the grounding head's InfoNCE loss, which made the scores
+MASS = 0.4  # Multi3DRefer takes objects until they hold this share of the probability
+
+Boxes = Sequence[Sequence[float]] | np.ndarray
+
+
+def best_object(scores: Sequence[float]) -> int | None:
+    """Index of the best real object of (n + 1,) scores whose last is the zero target; None when n is 0.
+
+    ScanRefer always has a target, so the zero target's own score is not asked.
+    """
+    return int(np.argmax(scores[:-1])) if len(scores) > 1 else None
+
+
+def likely_objects(scores: Sequence[float], temperature: float = TEMPERATURE, mass: float = MASS) -> list[int]:
+    """Indices of the objects that (n + 1,) scores name, best first; none when the zero target (last) wins.
+
+    Otherwise the best objects are taken until their softmax probabilities, the zero target's included in the
+    sum, reach `mass`. This is how Video-3D LLM decodes Multi3DRefer.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if int(np.argmax(values)) == len(values) - 1:
+        return []
+    weights = np.exp((values - values.max()) / temperature)
+    probabilities = weights[:-1] / weights.sum()
+    order = np.argsort(-probabilities, kind="stable")
+    reached = np.cumsum(probabilities[order]) >= mass
+    count = int(np.argmax(reached)) + 1 if reached.any() else len(order)
+    return [int(i) for i in order[:count]]
+
+
+def pair_iou(first: Sequence[float], second: Sequence[float]) -> float:
+    """IoU of two (6,) boxes."""
+    return float(iou(np.asarray(first, np.float64)[None], np.asarray(second, np.float64)[None])[0, 0])
+
+
+def set_f1(predicted: Boxes, gold: Boxes, thresholds: Sequence[float]) -> list[float]:
+    """F1 of (p, 6) boxes against (g, 6) boxes at each IoU threshold, pairs chosen for the largest total IoU.
+
+    Without gold boxes it is 1 if nothing was predicted, else 0 (Multi3DRefer, Zhang et al. 2023, section 5).
+    """
+    if len(gold) == 0 or len(predicted) == 0:
+        return [float(len(gold) == len(predicted))] * len(thresholds)
+    from scipy.optimize import linear_sum_assignment
+
+    overlaps = iou(np.asarray(predicted, np.float64), np.asarray(gold, np.float64))
+    matched = overlaps[linear_sum_assignment(overlaps, maximize=True)]
+    return [2.0 * int((matched >= t).sum()) / (len(gold) + len(predicted)) for t in thresholds]

@@ -1,0 +1,81 @@
+"""Multi3DRefer (Zhang et al. 2023): find all objects that a description is about: none, one or many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from llava.metrics.grounding import likely_objects, set_f1
+from llava.tasks.scanrefer import QUESTION, THRESHOLDS
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, record
+from llava.types import Prediction
+
+HINT = "\nThere may be no corresponding object, or there may be one or more objects."
+KINDS = ("zt_w_d", "zt_wo_d", "st_w_d", "st_wo_d", "mt")  # zero, single or multi target, with / without distractors
+
+
+def convert(data: Path, split: str) -> list[Record] | None:
+    """One record an annotation, `box` being the list of ground-truth boxes (maybe empty)."""
+    source = data / "benchmark" / "multi3drefer" / f"multi3drefer_{split}.json"
+    if not source.exists():
+        return None
+    boxes = read_boxes(data, split, "gt")
+    return [
+        record(
+            i,
+            item["scene_id"],
+            QUESTION + item["description"].capitalize() + HINT,
+            "<ground>",
+            {
+                "dataset": "multi3drefer",
+                "question_type": item["eval_type"],
+                "ann_id": item["ann_id"],
+                "object_id": item["object_ids"],
+            },
+            {"box": [object_box(boxes, item["scene_id"], number, source, i) for number in item["object_ids"]]},
+        )
+        for i, item in enumerate(read_json(source))
+    ]
+
+
+def answer(prediction: Prediction) -> Record:
+    """All objects with their scores, as the reference writes them, and the chosen ones."""
+    scores = [float(value) for value in prediction.scores]
+    objects = [[float(value) for value in box] for box in prediction.objects]
+    gold = prediction.sample.boxes.tolist()
+    return {
+        "scores": scores,
+        "objects": objects,
+        "gt_response": gold,
+        "extra": {"pred_boxes": [objects[i] for i in likely_objects(scores)], "gt_boxes": gold},
+    }
+
+
+def score(records: Sequence[Record], data: Path | None = None) -> dict[str, float]:
+    """F1 at IoU 0.25 and 0.5: overall, and by kind of target where there are any."""
+    check_gold(records)
+    values = []
+    for line in records:
+        chosen = [line["objects"][i] for i in likely_objects(line["scores"])]
+        values.append(set_f1(chosen, line["gt_response"], THRESHOLDS))
+    scores = {}
+    for part in ("", *KINDS):
+        found = [f1 for f1, line in zip(values, records, strict=True) if part in ("", line["question_type"])]
+        for column, threshold in enumerate(THRESHOLDS if found else ()):
+            scores[f"{part}_f1@{threshold}".lstrip("_")] = percent([f1[column] for f1 in found])
+    return scores
+
+
+TASK = Task(
+    name="multi3drefer",
+    dataset="multi3drefer",
+    kind="box",
+    splits=("train", "val"),
+    files=("multi3drefer", "multi3drefer_vg"),
+    max_new_tokens=0,
+    headline={"f1@0.25": "F1@0.25", "f1@0.5": "F1@0.5"},
+    published={"f1@0.25": 58.0, "f1@0.5": 52.7},
+    convert=convert,
+    answer=answer,
+    score=score,
+)

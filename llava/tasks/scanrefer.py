@@ -1,0 +1,131 @@
+"""ScanRefer (Chen et al. 2020): find the one object that a description is about."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from llava.metrics.grounding import best_object, pair_iou
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, record
+from llava.types import Prediction
+
+QUESTION = "Identify the object according to the following description.\n"
+THRESHOLDS = (0.25, 0.5)
+
+# nyu40 ids of the 18 classes ScanRefer counts distractors in; whatever else there is counts as the last.
+CLASSES = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
+
+
+def read_annotations(data: Path, split: str) -> list[Record] | None:
+    """ScanRefer's annotations with `eval_type` "unique" or "multiple"; None when the split is not there."""
+    path = annotation_file(data, split)
+    if not path.exists():
+        return None
+    items = read_json(path)
+    if all("eval_type" in item for item in items):
+        return items
+    return _add_eval_types(items, _read_nyu40(data / "scannet/meta_data/scannetv2-labels.combined.tsv"))
+
+
+def annotation_file(data: Path, split: str) -> Path:
+    return data / "benchmark" / "scanrefer" / f"ScanRefer_filtered_{split}.json"
+
+
+def _read_nyu40(path: Path) -> dict[str, int]:
+    """{raw category: nyu40 id} of ScanNet's label table."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing: it ships with ScanNet and tells unique from multiple objects")
+    with path.open(newline="", encoding="utf-8") as lines:
+        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
+
+
+def _add_eval_types(items: list[Record], nyu40: dict[str, int]) -> list[Record]:
+    """Annotations of an object are "multiple" when the split describes another object of its class in the scene.
+
+    Only described objects count, not all of the scan: this is how ScanRefer's published numbers were made.
+    """
+    classes = {}
+    for item in items:
+        label = nyu40.get(item["object_name"].replace("_", " "), CLASSES[-1])
+        classes[item["scene_id"], item["object_id"]] = label if label in CLASSES else CLASSES[-1]
+    counts = Counter((scene, label) for (scene, _), label in classes.items())
+
+    def eval_type(item: Record) -> str:
+        label = classes[item["scene_id"], item["object_id"]]
+        return "unique" if counts[item["scene_id"], label] == 1 else "multiple"
+
+    return [{**item, "eval_type": eval_type(item)} for item in items]
+
+
+def convert(data: Path, split: str) -> list[Record] | None:
+    """One record an annotation, `box` being the ground truth's."""
+    items = read_annotations(data, split)
+    if items is None:
+        return None
+    boxes, source = read_boxes(data, split, "gt"), annotation_file(data, split)
+    return [
+        record(
+            i,
+            item["scene_id"],
+            QUESTION + item["description"].capitalize(),
+            "<ground>",
+            {
+                "dataset": "scanrefer",
+                "question_type": item["eval_type"],
+                "ann_id": item["ann_id"],
+                "object_id": item["object_id"],
+            },
+            {"box": object_box(boxes, item["scene_id"], item["object_id"], source, i)},
+        )
+        for i, item in enumerate(items)
+    ]
+
+
+def answer(prediction: Prediction) -> Record:
+    """The best real object; no box at all (and IoU 0) where the scene offered none."""
+    gold = prediction.sample.boxes[0].tolist()
+    best = best_object(prediction.scores)
+    box = None if best is None else [float(value) for value in prediction.objects[best]]
+    return {
+        "pred_response": box,
+        "gt_response": gold,
+        "extra": {
+            "pred_boxes": [] if box is None else [box],
+            "gt_boxes": [gold],
+            "ious": [0.0 if box is None else pair_iou(box, gold)],
+        },
+    }
+
+
+def score(records: Sequence[Record], data: Path | None = None) -> dict[str, float]:
+    """Accuracy at IoU 0.25 and 0.5: overall, and over unique and multiple objects where there are any."""
+    check_gold(records)
+    ious = [0.0 if r["pred_response"] is None else pair_iou(r["pred_response"], r["gt_response"]) for r in records]
+    scores = {}
+    for part in ("", "unique", "multiple"):
+        found = [iou for iou, r in zip(ious, records, strict=True) if part in ("", r["question_type"])]
+        for threshold in THRESHOLDS if found else ():
+            scores[f"{part}_acc@{threshold}".lstrip("_")] = percent([iou >= threshold for iou in found])
+    return scores
+
+
+TASK = Task(
+    name="scanrefer",
+    dataset="scanrefer",
+    kind="box",
+    splits=("train", "val"),
+    files=("scanrefer_vg",),
+    max_new_tokens=0,
+    headline={
+        "acc@0.25": "Acc@0.25",
+        "acc@0.5": "Acc@0.5",
+        "unique_acc@0.25": "unique @0.25",
+        "multiple_acc@0.25": "multiple @0.25",
+    },
+    published={"acc@0.25": 58.1, "acc@0.5": 51.7},
+    convert=convert,
+    answer=answer,
+    score=score,
+)

@@ -1,0 +1,119 @@
+"""SigLIP as Video-3D LLM uses it: one tower for all views, a projector, 2x2 pooling.
+
+Grid of an image: ``image_size // patch_size`` patches a side (27 for 384/14), of which the language
+model reads ``ceil(grid / 2)`` cells a side (14). Pixels beyond the last whole patch are not used.
+The network itself is in `siglip_tower`, so that a configuration costs no torch import.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llava.types import Views
+
+if TYPE_CHECKING:
+    import torch
+
+    from llava.encoders.siglip_tower import SiglipEncoder
+
+
+@dataclass(frozen=True)
+class Siglip:
+    """Sizes of a SigLIP vision tower; the defaults are so400m-patch14-384."""
+
+    image_size: int = 384
+    patch_size: int = 14
+    hidden_size: int = 1152
+    intermediate_size: int = 4304
+    num_layers: int = 27  # of the full tower; the last one is left out, as in the reference
+    num_heads: int = 16
+
+    def __post_init__(self) -> None:
+        if self.image_size < self.patch_size:
+            raise ValueError(f"image_size {self.image_size} holds no patch of {self.patch_size} pixels")
+        if self.hidden_size % self.num_heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of num_heads {self.num_heads}")
+        if self.num_layers < 2:
+            raise ValueError(
+                f"num_layers counts the dropped last layer, so it must be at least 2, got {self.num_layers}"
+            )
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side: what the grounding head pools."""
+        return self.image_size // self.patch_size
+
+    @property
+    def cells(self) -> int:
+        """Scene tokens along a side: what the language model reads."""
+        return -(-self.grid // 2)
+
+    def debug(self) -> Siglip:
+        """The same encoder small enough for a test: 4x4 patches, 2x2 tokens, two layers of width 32."""
+        return replace(
+            self, image_size=56, patch_size=14, hidden_size=32, intermediate_size=64, num_layers=3, num_heads=4
+        )
+
+    def build_processor(self) -> SiglipProcessor:
+        return SiglipProcessor(image_size=self.image_size, patch_size=self.patch_size)
+
+    def build_module(self, width: int) -> SiglipEncoder:
+        """Make the network; ``width`` is that of the language model."""
+        from llava.encoders.siglip_tower import SiglipEncoder
+
+        return SiglipEncoder(self, width)
+
+
+@dataclass(frozen=True)
+class SiglipProcessor:
+    """Turns views into the encoder's inputs; runs in data workers, on the CPU."""
+
+    image_size: int
+    patch_size: int
+
+    def __call__(self, views: Views, boxes: np.ndarray, patch_share: float = 0.5) -> dict[str, torch.Tensor]:
+        """Prepare the views of one scene and find which patches see which object.
+
+        Args:
+            views: V square views of ``image_size`` pixels.
+            boxes: (n, 6) objects, metres; n may be 0.
+            patch_share: share of a patch's pixels that must lie in a box for the patch to belong to it.
+
+        Returns:
+            ``pixel_values`` (V, 3, H, W) float32 in [-1, 1]; ``coords`` (V, h, w, 3) float32, metres;
+            ``valid`` (V, h, w) bool; ``object_masks`` (n, V, H', W') bool over the patches.
+
+        Raises:
+            ValueError: the views have another size than the encoder reads.
+        """
+        import torch
+
+        from llava.geometry.voxels import object_masks, patch_coords
+
+        if views.images.shape[1:] != (self.image_size, self.image_size, 3):
+            raise ValueError(
+                f"the encoder reads views of {self.image_size}x{self.image_size}x3, got {views.images.shape[1:]}: "
+                "load them with load_views(scene, indices, size=image_size)"
+            )
+        grid = self.image_size // self.patch_size
+        used = grid * self.patch_size
+        cells = -(-grid // 2)
+        seen, known = views.coords[:, :used, :used], views.valid[:, :used, :used]
+        coords, valid = patch_coords(seen, known, cells, used // cells)
+        boxes = np.asarray(boxes, np.float32).reshape(-1, 6)
+        masks = object_masks(seen, boxes, self.patch_size, grid, patch_share, known)
+        pixels = torch.from_numpy(np.ascontiguousarray(views.images)).permute(0, 3, 1, 2).contiguous()
+        return {
+            "pixel_values": (pixels.float() / 255 - 0.5) / 0.5,
+            "coords": torch.as_tensor(coords, dtype=torch.float32),
+            "valid": torch.as_tensor(valid),
+            "object_masks": torch.as_tensor(masks),
+        }
+
+    def num_tokens(self, inputs: dict[str, torch.Tensor]) -> int:
+        """How many scene tokens the model will make of ``inputs``: V * h * (w + 1), a newline ending each row."""
+        views, rows, columns = inputs["valid"].shape
+        return views * rows * (columns + 1)

@@ -1,0 +1,60 @@
+"""The network behind `siglip.Siglip`.
+
+Shape letters: V views, H' W' rows and columns of patches, h w rows and columns of scene tokens,
+E tower width, D language model width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import SiglipVisionConfig, SiglipVisionModel
+
+from llava.types import SceneTokens
+
+if TYPE_CHECKING:
+    from llava.encoders.siglip import Siglip
+
+
+class SiglipEncoder(nn.Module):
+    """SigLIP features of each view, projected to the language model's width.
+
+    The features are those of the second-to-last layer without the final norm, which is why neither
+    the last layer nor the norm exists here (Video-3D LLM, and LLaVA-NeXT before it).
+    """
+
+    def __init__(self, config: Siglip, width: int) -> None:
+        super().__init__()
+        self.grid = config.grid
+        self.cells = config.cells
+        self.tower = SiglipVisionModel(
+            SiglipVisionConfig(
+                image_size=config.image_size,
+                patch_size=config.patch_size,
+                hidden_size=config.hidden_size,
+                intermediate_size=config.intermediate_size,
+                num_hidden_layers=config.num_layers - 1,
+                num_attention_heads=config.num_heads,
+                vision_use_head=False,
+            )
+        )
+        self.tower.post_layernorm = nn.Identity()
+        self.projector = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, inputs: dict[str, torch.Tensor]) -> SceneTokens:
+        """Encode the views of one or more scenes: ``inputs`` as the processor made them, concatenated."""
+        features_VPE = self.tower(inputs["pixel_values"]).last_hidden_state
+        dense_VHWD = self.projector(features_VPE).unflatten(1, (self.grid, self.grid))
+        # Pooled after projection, bilinear without antialias, whatever stride the config names (quirk Q19).
+        pooled_VDhw = F.interpolate(
+            dense_VHWD.permute(0, 3, 1, 2), size=(self.cells, self.cells), mode="bilinear", align_corners=False
+        )
+        return SceneTokens(
+            tokens=pooled_VDhw.permute(0, 2, 3, 1),
+            coords=inputs["coords"],
+            valid=inputs["valid"],
+            dense=dense_VHWD,
+        )

@@ -1,0 +1,122 @@
+"""What all readers share: turn listed files into frames, and leave out, with a reason, those that are no use."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from llava.captures.images import color_size, depth_size
+from llava.geometry.camera import is_finite_pose, is_rigid_pose
+from llava.types import Dropped, Frame
+
+CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The files that should make one frame; a reader names them all, whether or not they are there."""
+
+    name: str
+    color: Path
+    depth: Path
+    pose: Path
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The frames that can be used, the sizes they share, and the frames left out."""
+
+    frames: tuple[Frame, ...]
+    color_size: tuple[int, int]  # (width, height)
+    depth_size: tuple[int, int]  # (width, height)
+    dropped: tuple[Dropped, ...]
+
+
+def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
+    """Read the poses, look at the images, and drop every frame with a fault.
+
+    A frame is dropped when a file is missing, empty, truncated or of the wrong kind, when its pose is not
+    finite or no rigid motion, or when an image's size differs from that of most frames.
+
+    Args:
+        listed: files of each frame, in order.
+        align: (4, 4) capture's world -> this world; multiplied to every pose.
+
+    Raises:
+        ValueError: no frame is left.
+    """
+    found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
+    dropped: list[Dropped] = []
+    for entry in listed:
+        try:
+            pose = align @ _usable_pose(entry.pose)
+            frame = Frame(entry.name, entry.color, entry.depth, pose)
+            found.append((frame, color_size(entry.color), depth_size(entry.depth)))
+        except FileNotFoundError as error:
+            dropped.append(Dropped(entry.name, f"{Path(error.filename).name} is missing"))
+        except ValueError as error:
+            dropped.append(Dropped(entry.name, str(error)))
+    if not found:
+        reasons = "; ".join(f"{drop.name}: {drop.reason}" for drop in dropped[:5]) or "no frame was listed"
+        raise ValueError(f"no usable frame ({reasons})")
+    sizes = Counter((color, depth) for _, color, depth in found).most_common(1)[0][0]
+    frames = []
+    for frame, color, depth in found:
+        if (color, depth) == sizes:
+            frames.append(frame)
+            continue
+        kind, size, usual = ("colour", color, sizes[0]) if color != sizes[0] else ("depth", depth, sizes[1])
+        reason = f"{kind} image is {size[0]}x{size[1]}, the other frames' are {usual[0]}x{usual[1]}"
+        dropped.append(Dropped(frame.name, reason))
+    return Gathered(tuple(frames), *sizes, tuple(sorted(dropped, key=lambda drop: drop.name)))
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """A 3x3 or 4x4 matrix of white-space separated numbers. ValueError: something else, or no such file."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: it holds the camera's intrinsics (3x3 or 4x4 numbers)")
+    return _parse(path)
+
+
+def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
+    """The upper (3, 3) of ``intrinsics``; ValueError where they cannot belong to images of ``size``.
+
+    A principal point far from the middle means that the intrinsics were made for another resolution.
+    """
+    k = intrinsics[:3, :3]
+    (fx, fy), (cx, cy) = (k[0, 0], k[1, 1]), (k[0, 2], k[1, 2])
+    if not (np.isfinite(k).all() and fx > 0 and fy > 0):
+        raise ValueError(f"{path}: focal lengths must be positive and finite, found fx {fx:g}, fy {fy:g}")
+    width, height = size
+    if abs(cx / width - 0.5) > CENTRE_TOLERANCE or abs(cy / height - 0.5) > CENTRE_TOLERANCE:
+        raise ValueError(
+            f"{path}: the principal point ({cx:g}, {cy:g}) is far from the middle of a {width}x{height} image; "
+            f"these intrinsics seem to be for about {2 * cx:.0f}x{2 * cy:.0f}: scale them to the images' size"
+        )
+    return k
+
+
+def _usable_pose(path: Path) -> np.ndarray:
+    pose = _parse(path)
+    if pose.shape != (4, 4):
+        raise ValueError(f"pose {path.name} is {pose.shape[0]}x{pose.shape[1]}, expected 4x4")
+    if not is_finite_pose(pose):
+        raise ValueError("pose is not finite (the tracker lost the camera)")
+    if not is_rigid_pose(pose):
+        raise ValueError(f"pose {path.name} is no rigid motion (rotation and translation)")
+    return pose
+
+
+def _parse(path: Path) -> np.ndarray:
+    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+    try:
+        matrix = np.array([[float(word) for word in row] for row in rows])
+    except ValueError as error:
+        raise ValueError(f"{path.name} holds no matrix ({error})") from error
+    if matrix.shape not in ((3, 3), (4, 4)):
+        raise ValueError(f"{path.name} has shape {matrix.shape}, expected a 3x3 or 4x4 matrix")
+    return matrix

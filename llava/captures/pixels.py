@@ -1,0 +1,64 @@
+"""From files to arrays: depth in metres, and the views that the encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from llava.geometry.camera import nearest_rows_cols, square_crop, unproject
+from llava.types import Scene, Views
+
+
+def load_color(scene: Scene, index: int) -> Image.Image:
+    """The frame's picture, RGB. ValueError names a file that cannot be decoded."""
+    return _decode(scene.frames[index].color).convert("RGB")
+
+
+def load_depth(scene: Scene, index: int) -> np.ndarray:
+    """Depth (H, W) float32 in metres, 0 where unknown. ValueError names a file that cannot be decoded."""
+    raw = np.asarray(_decode(scene.frames[index].depth))
+    depth = raw.astype(np.float32) / np.float32(scene.depth_scale)
+    for unknown in scene.depth_unknown:
+        if unknown != 0:
+            depth[raw == unknown] = 0
+    return depth
+
+
+def load_views(scene: Scene, indices: Sequence[int], size: int) -> Views:
+    """The frames at ``indices`` as squares of ``size`` pixels with the world position of each pixel.
+
+    The depth image decides the crop (short side to ``size``, long side cropped evenly, nearest pixel); colour
+    is resized to the same grid (bicubic, Pillow), which assumes that both cameras see the same field, as in
+    the reference. Where depth is unknown ``coords`` hold the camera centre and ``valid`` is False.
+
+    ValueError: an index outside the scene, or a file that cannot be decoded.
+    """
+    wrong = [index for index in indices if not 0 <= index < len(scene.frames)]
+    if wrong:
+        raise ValueError(f"scene {scene.name} has frames 0..{len(scene.frames) - 1}, asked for {wrong[0]}")
+    crop = square_crop(*scene.depth_size, size)
+    rows, cols = nearest_rows_cols(*scene.depth_size, size)
+    images = np.empty((len(indices), size, size, 3), np.uint8)
+    coords = np.empty((len(indices), size, size, 3), np.float32)
+    valid = np.empty((len(indices), size, size), bool)
+    for at, index in enumerate(indices):
+        picture = load_color(scene, index).resize((crop.width, crop.height), Image.Resampling.BICUBIC)
+        images[at] = picture.crop((crop.left, crop.top, crop.left + size, crop.top + size))
+        depth = load_depth(scene, index)[np.ix_(rows, cols)]
+        coords[at] = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows, cols)
+        valid[at] = depth > 0
+    return Views(images, coords, valid, tuple(scene.frames[index].name for index in indices))
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+        raise ValueError(
+            f"{path} cannot be decoded ({error}): restore the file, or delete it to drop the frame"
+        ) from error

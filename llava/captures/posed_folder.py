@@ -1,0 +1,81 @@
+"""A plain folder of posed RGB-D frames, as 7-Scenes (Shotton et al., CVPR 2013) and many scanning scripts write it.
+
+frame-NNNNNN.{color.jpg,color.png}   picture
+frame-NNNNNN.depth.png               uint16 millimetres; 0 and 65535: unknown
+frame-NNNNNN.pose.txt                4x4 camera to world, metres
+camera-intrinsics.txt                3x3, for the depth image
+gravity-direction.txt                optional: where "down" points in the poses' world (3 numbers)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from llava.captures.frames import Listed, check_intrinsics, gather, read_matrix
+from llava.geometry.camera import scale_intrinsics
+from llava.types import Scene
+
+INTRINSICS = "camera-intrinsics.txt"
+GRAVITY = "gravity-direction.txt"
+FRAME_FILES = "frame-*.*"
+UNKNOWN = (0, 65535)  # raw depth
+
+
+def read_posed_folder(folder: Path) -> Scene:
+    """Open such a folder.
+
+    With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
+    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense.
+
+    Raises:
+        ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
+    """
+    intrinsics = read_matrix(folder / INTRINSICS)
+    gravity = folder / GRAVITY
+    align = upright(_read_direction(gravity)) if gravity.is_file() else np.eye(4)
+    names = sorted({path.name.split(".")[0] for path in folder.glob(FRAME_FILES)})
+    gathered = gather([_listed(folder, name) for name in names], align)
+    depth_k = check_intrinsics(intrinsics, gathered.depth_size, folder / INTRINSICS)
+    return Scene(
+        name=f"posed/{folder.resolve().name}",
+        frames=gathered.frames,
+        color_size=gathered.color_size,
+        depth_size=gathered.depth_size,
+        color_intrinsics=scale_intrinsics(depth_k, gathered.depth_size, gathered.color_size),
+        depth_intrinsics=depth_k,
+        depth_unknown=UNKNOWN,
+        align=align,
+        dropped=gathered.dropped,
+    )
+
+
+def upright(down: np.ndarray) -> np.ndarray:
+    """The smallest rotation (4, 4) that turns the direction ``down`` (3,) into -z (Rodrigues' formula)."""
+    down = np.asarray(down, np.float64) / np.linalg.norm(down)
+    target = np.array([0.0, 0.0, -1.0])
+    axis, cos = np.cross(down, target), float(down @ target)
+    align = np.eye(4)
+    if cos < -1 + 1e-12:  # upside down: any half turn about a horizontal axis
+        align[:3, :3] = np.diag([1.0, -1.0, -1.0])
+        return align
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    align[:3, :3] += skew + skew @ skew / (1 + cos)
+    return align
+
+
+def _listed(folder: Path, name: str) -> Listed:
+    png = folder / f"{name}.color.png"
+    color = png if png.is_file() else folder / f"{name}.color.jpg"
+    return Listed(name, color, folder / f"{name}.depth.png", folder / f"{name}.pose.txt")
+
+
+def _read_direction(path: Path) -> np.ndarray:
+    try:
+        direction = np.array([float(word) for word in path.read_text().split()])
+    except ValueError as error:
+        raise ValueError(f"{path} holds no direction ({error}): expected 3 numbers") from error
+    if direction.shape != (3,) or not np.isfinite(direction).all() or np.linalg.norm(direction) < 1e-6:
+        raise ValueError(f"{path} holds {direction.tolist()}, expected 3 finite numbers that are not all zero")
+    return direction

@@ -1,0 +1,122 @@
+"""ScanNet's ``posed_images`` layout, as the preprocessing writes it, and the axis alignment of its scenes.
+
+posed_images/<scene>/NNNNN.{jpg,png,txt}    picture; uint16 millimetres, 0 = unknown; 4x4 camera to raw world
+posed_images/<scene>/intrinsic.txt          4x4, of the pictures
+posed_images/<scene>/depth_intrinsic.txt    4x4, of the depth images
+"""
+
+from __future__ import annotations
+
+import pickle
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from llava.captures.frames import Listed, check_intrinsics, gather, read_matrix
+from llava.types import Scene
+
+SPLITS = ("train", "val", "test")
+# What numpy's arrays and scalars need to be rebuilt, under the module names of numpy 1 and 2; nothing else runs.
+PICKLE_ALLOWED = {
+    (module, name)
+    for core in ("numpy.core", "numpy._core")
+    for module, name in (
+        (f"{core}.multiarray", "_reconstruct"),
+        (f"{core}.multiarray", "scalar"),
+        (f"{core}.numeric", "_frombuffer"),
+    )
+} | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+
+
+def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str | None = None) -> Scene:
+    """Open one scene's folder.
+
+    Args:
+        folder: ``.../posed_images/<scene>``.
+        align: (4, 4) raw world -> axis-aligned world; None: looked up from the data root above ``folder``
+            (``read_align``), the identity where nothing is found.
+        name: the scene's name; default ``scannet/<folder>``.
+
+    Raises:
+        ValueError: an intrinsics file is missing or does not fit the images, or no frame is usable.
+    """
+    folder = folder.resolve()
+    color_file, depth_file = folder / "intrinsic.txt", folder / "depth_intrinsic.txt"
+    color_k, depth_k = read_matrix(color_file), read_matrix(depth_file)
+    if align is None:
+        found = read_align(folder.parents[2], folder.name) if len(folder.parents) > 2 else None
+        align = np.eye(4) if found is None else found
+    stems = sorted({path.stem for path in folder.iterdir() if path.stem.isdigit()})
+    listed = [Listed(s, folder / f"{s}.jpg", folder / f"{s}.png", folder / f"{s}.txt") for s in stems]
+    gathered = gather(listed, align)
+    return Scene(
+        name=name or f"scannet/{folder.name}",
+        frames=gathered.frames,
+        color_size=gathered.color_size,
+        depth_size=gathered.depth_size,
+        color_intrinsics=check_intrinsics(color_k, gathered.color_size, color_file),
+        depth_intrinsics=check_intrinsics(depth_k, gathered.depth_size, depth_file),
+        align=align,
+        dropped=gathered.dropped,
+    )
+
+
+def read_align(data_root: Path, scene: str) -> np.ndarray | None:
+    """The (4, 4) axis alignment of ``scene`` (no data-set prefix), or None where none is recorded.
+
+    Looks into ScanNet's own ``scannet/scans/<scene>/<scene>.txt``, which is quick to read, then into
+    EmbodiedScan's ``embodiedscan/embodiedscan_infos_*.pkl``, which hold the same matrices.
+
+    ValueError: a file is there but damaged.
+    """
+    text = data_root / "scannet" / "scans" / scene / f"{scene}.txt"
+    if text.is_file() and (align := _align_from_text(text)) is not None:
+        return align
+    for split in SPLITS:
+        infos = data_root / "embodiedscan" / f"embodiedscan_infos_{split}.pkl"
+        if infos.is_file() and (align := _aligns(infos, infos.stat().st_mtime_ns).get(f"scannet/{scene}")) is not None:
+            return align
+    return None
+
+
+def read_pickle(path: Path) -> object:
+    """Content of a pickle made elsewhere: plain containers, numbers, strings and numpy arrays, never code.
+
+    ValueError: it holds anything else, or is damaged.
+    """
+    with path.open("rb") as file:
+        try:
+            return _PlainUnpickler(file).load()
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
+            raise ValueError(f"{path} cannot be read as a pickle of plain data: {error}") from error
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        if (module, name) not in PICKLE_ALLOWED:
+            raise pickle.UnpicklingError(f"it wants to call {module}.{name}, which is not allowed")
+        return super().find_class(module, name)
+
+
+def _align_from_text(path: Path) -> np.ndarray | None:
+    for line in path.read_text().splitlines():
+        key, _, numbers = line.partition("=")
+        if key.strip() == "axisAlignment":
+            values = np.array([float(number) for number in numbers.split()])
+            if values.size != 16:
+                raise ValueError(f"{path}: axisAlignment has {values.size} numbers, expected 16")
+            return values.reshape(4, 4)
+    return None
+
+
+@lru_cache(maxsize=2 * len(SPLITS))
+def _aligns(infos: Path, _changed: int) -> dict[str, np.ndarray]:
+    content = read_pickle(infos)
+    if not isinstance(content, dict) or "data_list" not in content:
+        raise ValueError(f"{infos} has no 'data_list': it is no EmbodiedScan info file")
+    return {
+        scan["sample_idx"]: np.asarray(scan["axis_align_matrix"], np.float64)
+        for scan in content["data_list"]
+        if "axis_align_matrix" in scan
+    }

@@ -1,0 +1,125 @@
+"""The one processed format on disk: ``scene.json`` beside ``color/`` and ``depth/``.
+
+Images are copied byte for byte; ``scene.json`` holds the poses in the conventions of ``llava.types`` and how
+to read the depth. A folder appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from llava.captures.images import color_size, depth_size
+from llava.types import Dropped, Frame, Scene
+
+FORMAT = "llava-scene"
+VERSION = 1
+
+
+def save_scene(scene: Scene, out: Path) -> None:
+    """Write ``scene`` to the folder ``out``. ValueError: something is there already."""
+    out = Path(out)
+    if out.exists():
+        raise ValueError(f"{out} exists already: name a new folder, or delete it first")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    try:
+        for kind in ("color", "depth"):
+            (building / kind).mkdir()
+            for frame in scene.frames:
+                source = frame.color if kind == "color" else frame.depth
+                shutil.copyfile(source, building / kind / f"{frame.name}{source.suffix}")
+        (building / "scene.json").write_text(json.dumps(_to_json(scene), indent=1))
+        building.chmod(0o755)
+        os.replace(building, out)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def load_scene(folder: Path) -> Scene:
+    """Open a folder written by ``save_scene``.
+
+    Frames whose files were lost or cut off since then are dropped with a reason.
+
+    Raises:
+        ValueError: no such format, another version, or no usable frame.
+    """
+    path = Path(folder) / "scene.json"
+    try:
+        record = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: {folder} is no processed scene") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): save the scene again") from error
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{path} has format {record.get('format')!r}, expected {FORMAT!r}")
+    if record["version"] != VERSION:
+        raise ValueError(f"{path} has version {record['version']}, this program reads {VERSION}: save the scene again")
+    frames: list[Frame] = []
+    dropped = [Dropped(**drop) for drop in record["dropped"]]
+    sizes = tuple(record["color_size"]), tuple(record["depth_size"])
+    for entry in record["frames"]:
+        frame = Frame(
+            entry["name"], path.parent / entry["color"], path.parent / entry["depth"], np.array(entry["pose"])
+        )
+        fault = _fault(frame, *sizes)
+        if fault is None:
+            frames.append(frame)
+        else:
+            dropped.append(Dropped(frame.name, fault))
+    if not frames:
+        raise ValueError(f"{folder} has no usable frame: {dropped[0].reason if dropped else 'none was stored'}")
+    return Scene(
+        name=record["name"],
+        frames=tuple(frames),
+        color_size=sizes[0],
+        depth_size=sizes[1],
+        color_intrinsics=np.array(record["color_intrinsics"]),
+        depth_intrinsics=np.array(record["depth_intrinsics"]),
+        depth_scale=record["depth_scale"],
+        depth_unknown=tuple(record["depth_unknown"]),
+        align=np.array(record["align"]),
+        dropped=tuple(dropped),
+    )
+
+
+def _to_json(scene: Scene) -> dict:
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": scene.name,
+        "color_size": scene.color_size,
+        "depth_size": scene.depth_size,
+        "color_intrinsics": scene.color_intrinsics.tolist(),
+        "depth_intrinsics": scene.depth_intrinsics.tolist(),
+        "depth_scale": scene.depth_scale,
+        "depth_unknown": scene.depth_unknown,
+        "align": scene.align.tolist(),
+        "frames": [
+            {
+                "name": frame.name,
+                "color": f"color/{frame.name}{frame.color.suffix}",
+                "depth": f"depth/{frame.name}{frame.depth.suffix}",
+                "pose": frame.pose.tolist(),
+            }
+            for frame in scene.frames
+        ],
+        "dropped": [{"name": drop.name, "reason": drop.reason} for drop in scene.dropped],
+    }
+
+
+def _fault(frame: Frame, color: tuple[int, int], depth: tuple[int, int]) -> str | None:
+    try:
+        found = color_size(frame.color), depth_size(frame.depth)
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except ValueError as error:
+        return str(error)
+    if found != (color, depth):
+        return f"images are {found[0]} and {found[1]}, scene.json says {color} and {depth}"
+    return None

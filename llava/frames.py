@@ -1,0 +1,123 @@
+"""Which frames of a scene the model sees: evenly spaced, or those that together cover most of it.
+
+    uniform       evenly spaced in time; repeats frames when the scene has fewer than asked for
+    mc            greedy maximum coverage of voxels (Video-3D LLM, CVPR 2025, section 3.3)
+    mc-ratio95    the same, but stop once 95 % of the scene is covered (mc-ratio90: 90 %)
+
+The bare names ratio95 and ratio90 mean mc-ratio95 and mc-ratio90. Chosen frames come back in time order.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from llava.captures.pixels import load_depth
+from llava.geometry.camera import unproject
+from llava.geometry.voxels import VOXEL_SIZE, max_coverage, voxel_keys
+from llava.types import Scene
+
+RATIOS = {"mc": None, "mc-ratio95": 0.95, "mc-ratio90": 0.90}
+ALIASES = {"ratio95": "mc-ratio95", "ratio90": "mc-ratio90"}
+STRATEGIES = ("uniform", *RATIOS)
+COVERAGE_ROWS = 120  # depth rows that are enough for 0.1 m voxels indoors
+
+
+def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, Any] | None = None) -> list[int]:
+    """Choose frames.
+
+    Args:
+        scene: where to choose from.
+        strategy: one of ``STRATEGIES`` or their aliases.
+        max_frames: how many at most.
+        selection: the scene's record in ``scannet_select_frames.json`` (``read_selection``), the greedy order
+            computed beforehand against the scan's voxels. None: computed here from the depth images, where
+            "all of the scene" is what all its frames see together.
+
+    Returns:
+        Indices into ``scene.frames``, ascending.
+
+    Raises:
+        ValueError: unknown strategy, ``max_frames`` below 1, or a selection made for other frames.
+    """
+    strategy = canonical_strategy(strategy)
+    if max_frames < 1:
+        raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+    if strategy == "uniform":
+        return uniform_indices(len(scene.frames), max_frames)
+    if selection is not None:
+        names, gains, total = _read_record(scene, selection)
+        keep = _prefix(gains, total, RATIOS[strategy], max_frames)
+        position = {frame.name: index for index, frame in enumerate(scene.frames)}
+        return sorted(position[name] for name in names[:keep] if name in position)
+    voxels = scene_voxels(scene)
+    order, gains = max_coverage(voxels, max_frames)
+    total = len(np.unique(np.concatenate(voxels)))
+    return sorted(order[: _prefix(gains, total, RATIOS[strategy], max_frames)])
+
+
+def canonical_strategy(strategy: str) -> str:
+    """The strategy's full name; ValueError with the nearest name for an unknown one."""
+    full = ALIASES.get(strategy, strategy)
+    if full not in STRATEGIES:
+        near = get_close_matches(strategy, (*STRATEGIES, *ALIASES), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown sampling strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}{hint}")
+    return full
+
+
+def uniform_indices(total: int, count: int) -> list[int]:
+    """``count`` evenly spaced indices of ``total``, first and last included, truncated to integers."""
+    return np.linspace(0, total - 1, count, dtype=int).tolist()
+
+
+def scene_voxels(scene: Scene, voxel_size: float = VOXEL_SIZE, step: int | None = None) -> list[np.ndarray]:
+    """The voxels (ascending int64 keys) that each frame sees; pixels of unknown depth see nothing.
+
+    ``step`` takes every step-th pixel; the default thins large depth images to about 120 rows.
+    """
+    width, height = scene.depth_size
+    step = step or max(1, min(width, height) // COVERAGE_ROWS)
+    rows, cols = np.arange(0, height, step), np.arange(0, width, step)
+    voxels = []
+    for index, frame in enumerate(scene.frames):
+        depth = load_depth(scene, index)[::step, ::step]
+        points = unproject(depth, scene.depth_intrinsics, frame.pose, rows, cols)
+        voxels.append(voxel_keys(points, voxel_size, depth > 0))
+    return voxels
+
+
+def read_selection(path: Path) -> dict[str, dict[str, Any]]:
+    """``scannet_select_frames.json`` by scene name ("scannet/scene0000_00"). ValueError: missing or damaged."""
+    try:
+        records = json.loads(Path(path).read_text())
+        return {record["video_id"]: record for record in records}
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing: `llava prepare` makes it") from error
+    except (json.JSONDecodeError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is no list of frame selections ({error!r}): run `llava prepare` again") from error
+
+
+def _read_record(scene: Scene, record: dict[str, Any]) -> tuple[list[str], Sequence[int], int]:
+    names = [PurePosixPath(file).stem for file in record["frame_files"]]
+    known = {frame.name for frame in scene.frames} | {drop.name for drop in scene.dropped}
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ValueError(
+            f"the frame selection of {scene.name} names {strange[0]!r}, which the scene does not have: "
+            "its posed images changed since; run `llava prepare` again"
+        )
+    return names, record["voxel_nums"], record["num_all_voxels"]
+
+
+def _prefix(gains: Sequence[int], total: int, ratio: float | None, max_frames: int) -> int:
+    """How many frames of the greedy order to take: up to and including the one that reaches ``ratio``."""
+    if ratio is None:
+        return max_frames
+    reached = np.cumsum(gains) >= ratio * total
+    return min(max_frames, int(np.argmax(reached)) + 1 if reached.any() else len(gains))

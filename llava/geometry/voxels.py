@@ -1,0 +1,158 @@
+"""Points into cells: voxels of the world, patches of a picture, and which patch sees which object."""
+
+from __future__ import annotations
+
+import heapq
+
+import numpy as np
+
+from llava.geometry.boxes import bounds
+
+VOXEL_SIZE = 0.1  # metres
+WORLD_LOW, WORLD_HIGH = (-15.0, -15.0, -5.0), (15.0, 15.0, 5.0)  # metres; what the position encoding tells apart
+KEY_BITS = 21  # an axis of a voxel key: +-104 km at 0.1 m
+
+
+def discretise(
+    points: np.ndarray,
+    voxel_size: float = VOXEL_SIZE,
+    low: tuple[float, float, float] = WORLD_LOW,
+    high: tuple[float, float, float] = WORLD_HIGH,
+) -> np.ndarray:
+    """Voxel indices (..., 3) float32 of points (..., 3), counted from ``low``; points outside go to the border.
+
+    Half-way points go to the even index (golden 02, ``discrete_point``).
+    """
+    low_f, high_f = np.float32(low), np.float32(high)
+    clipped = np.clip(np.asarray(points, np.float32), low_f, high_f)
+    return np.rint((clipped - low_f) / np.float32(voxel_size))
+
+
+def voxel_keys(points: np.ndarray, voxel_size: float = VOXEL_SIZE, valid: np.ndarray | None = None) -> np.ndarray:
+    """The distinct voxels of points (..., 3), as ascending int64 keys (k,).
+
+    Voxel indices are ``round(point / voxel_size)``; nothing is clipped. ``valid`` (...) bool leaves points out.
+    """
+    points = points.reshape(-1, 3) if valid is None else points[valid]
+    return np.unique(pack_keys(np.rint(points / np.float32(voxel_size))))
+
+
+def pack_keys(indices: np.ndarray) -> np.ndarray:
+    """One int64 key (...) for integer voxel indices (..., 3); ValueError beyond a million voxels from the origin."""
+    if indices.size and not np.abs(indices).max() < 2 ** (KEY_BITS - 1):
+        raise ValueError(f"voxel indices go up to {np.abs(indices).max()}: are the points in metres, and finite?")
+    shifted = indices.astype(np.int64) + 2 ** (KEY_BITS - 1)
+    return (shifted[..., 0] << 2 * KEY_BITS) | (shifted[..., 1] << KEY_BITS) | shifted[..., 2]
+
+
+def unpack_keys(keys: np.ndarray) -> np.ndarray:
+    """Voxel indices (..., 3) int64 of keys (...)."""
+    mask = 2**KEY_BITS - 1
+    shifted = np.stack([keys >> 2 * KEY_BITS, (keys >> KEY_BITS) & mask, keys & mask], axis=-1)
+    return shifted - 2 ** (KEY_BITS - 1)
+
+
+def patch_coords(coords: np.ndarray, valid: np.ndarray | None, cells: int, cell: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean position of each patch.
+
+    Args:
+        coords: (V, H, W, 3) metres, H and W at least ``cells * cell``; the rest is cut off.
+        valid: (V, H, W) bool: pixels that count. None: all do, also those without depth, whose position is
+            the camera centre (the reference's behaviour, for its published weights).
+        cells: patches along a side.
+        cell: pixels along a patch's side.
+
+    Returns:
+        Positions (V, cells, cells, 3) float32, zeros where no pixel counts, and (V, cells, cells) bool: one does.
+    """
+    patches = _patches(coords, cells, cell)
+    if valid is None:
+        mean = patches.mean(axis=(2, 4), dtype=np.float32)
+        return mean, np.ones(mean.shape[:-1], bool)
+    known = _patches(valid, cells, cell)
+    counts = known.sum(axis=(2, 4))
+    # where= keeps a NaN that an invalid pixel may hold out of the sum
+    total = patches.sum(axis=(2, 4), dtype=np.float32, where=known[..., None])
+    return total / np.maximum(counts, 1).astype(np.float32)[..., None], counts > 0
+
+
+def object_masks(
+    coords: np.ndarray,
+    boxes: np.ndarray,
+    patch: int,
+    cells: int,
+    min_share: float,
+    valid: np.ndarray | None = None,
+) -> np.ndarray:
+    """Which patches belong to which object: (n, V, cells, cells) bool.
+
+    A patch belongs to a box when at least ``int(patch * patch * min_share)`` of its pixels lie in it, faces
+    included (golden 03). Pixels that are not ``valid`` (V, H, W), or whose position is NaN, never count.
+
+    Args:
+        coords: (V, H, W, 3) metres, H and W at least ``cells * patch``.
+        boxes: (n, 6) metres.
+        patch: pixels along a patch's side.
+        cells: patches along a side.
+        min_share: the share of a patch's pixels, 0..1.
+    """
+    points = _patches(coords, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch, 3)
+    known = ~np.isnan(points[..., 0])
+    if valid is not None:
+        known &= _patches(valid, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch)
+    wanted = max(1, int(patch * patch * min_share))
+    lowest = np.where(known[..., None], points, np.float32(np.inf)).min(axis=1)
+    highest = np.where(known[..., None], points, np.float32(-np.inf)).max(axis=1)
+    known_counts = known.sum(axis=1)
+    masks = np.zeros((len(boxes), len(points)), bool)
+    for mask, low, high in zip(masks, *bounds(np.asarray(boxes, np.float32)), strict=True):
+        # A patch wholly in the box needs no counting, one that does not touch it neither: few are left.
+        within = np.all((lowest >= low) & (highest <= high), axis=1)
+        mask[:] = within & (known_counts >= wanted)
+        partly = np.flatnonzero(
+            ~within & np.all((highest >= low) & (lowest <= high), axis=1) & (known_counts >= wanted)
+        )
+        inside = np.all((points[partly] >= low) & (points[partly] <= high), axis=2) & known[partly]
+        mask[partly] = inside.sum(axis=1) >= wanted
+    return masks.reshape(len(boxes), len(coords), cells, cells)
+
+
+def max_coverage(voxels: list[np.ndarray], limit: int) -> tuple[list[int], list[int]]:
+    """Greedy maximum coverage: again and again the set that adds most new voxels, ties to the earlier set.
+
+    The greedy order covers at least 1 - 1/e of what the best choice of the same size does (Nemhauser et al.,
+    1978). Lazy: a set's gain only falls, so an outdated gain is an upper bound, recounted when it leads
+    (Minoux, 1978).
+
+    Args:
+        voxels: distinct voxel keys of each set, as ``voxel_keys`` makes them.
+        limit: sets wanted; fewer come back only where there are fewer.
+
+    Returns:
+        Chosen positions in order, and how many new voxels each one added (0 once everything is covered).
+    """
+    _, dense = np.unique(np.concatenate([*voxels, np.zeros(0, np.int64)]), return_inverse=True)
+    members = np.split(dense, np.cumsum([len(keys) for keys in voxels])[:-1]) if voxels else []
+    covered = np.zeros(len(dense), bool)
+    heap = [(-len(keys), position, 0) for position, keys in enumerate(voxels)]  # gain, set, round it was counted in
+    heapq.heapify(heap)
+    order: list[int] = []
+    gains: list[int] = []
+    while heap and len(order) < limit:
+        gain, position, counted = heapq.heappop(heap)
+        if counted < len(order):
+            fresh = int(np.count_nonzero(~covered[members[position]]))
+            heapq.heappush(heap, (-fresh, position, len(order)))
+            continue
+        covered[members[position]] = True
+        order.append(position)
+        gains.append(-gain)
+    return order, gains
+
+
+def _patches(values: np.ndarray, cells: int, cell: int) -> np.ndarray:
+    """A view (V, cells, cell, cells, cell, ...) of pixels (V, H, W, ...), cut to whole patches."""
+    side = cells * cell
+    if min(values.shape[1:3]) < side:
+        raise ValueError(f"{cells} patches of {cell} pixels need {side} pixels a side, got {values.shape[1:3]}")
+    return values[:, :side, :side].reshape(len(values), cells, cell, cells, cell, *values.shape[3:])

@@ -9,7 +9,8 @@ import numpy as np
 from llava.geometry.boxes import iou
 
 TEMPERATURE = 0.07  # of the grounding head's InfoNCE loss, which made the scores
-MASS = 0.4  # Multi3DRefer takes objects until they hold this share of the probability
+MASS = 0.4  # published Multi3DRefer decoding: objects are taken until they hold this share of the probability
+SHARE = 0.5  # our decoding: objects are taken whose probability is at least this share of the best one's
 
 Boxes = Sequence[Sequence[float]] | np.ndarray
 
@@ -37,6 +38,19 @@ def likely_objects(scores: Sequence[float], temperature: float = TEMPERATURE, ma
     reached = np.cumsum(probabilities[order]) >= mass
     count = int(np.argmax(reached)) + 1 if reached.any() else len(order)
     return [int(i) for i in order[:count]]
+
+
+def close_objects(scores: Sequence[float], temperature: float = TEMPERATURE, share: float = SHARE) -> list[int]:
+    """Indices of the objects about as likely as the best one, best first; none when the zero target (last) wins.
+
+    Unlike `likely_objects`, which stops after one of two sure and equal targets, this finds any number of them.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if int(np.argmax(values)) == len(values) - 1:
+        return []
+    order = np.argsort(-values[:-1], kind="stable")
+    floor = values[order[0]] + temperature * np.log(share)
+    return [int(i) for i in order if values[i] >= floor]
 
 
 def pair_iou(first: Sequence[float], second: Sequence[float]) -> float:

@@ -1,0 +1,153 @@
+"""Parity with the reference: its converters' output, its scores, and the annotations as the data sets ship them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llava.tasks import TASKS
+from llava.tasks.task import Record
+from llava.types import Prediction
+
+REAL = Path(__file__).resolve().parents[2].parent / "shared" / "real" / "annotations"
+
+
+def lines(path: Path) -> list[Record]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def mini(golden: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recordings' scans and annotations, laid out as a data folder."""
+    source = golden("07_preprocessing/scannet_scan")
+    root = tmp_path_factory.mktemp("mini") / "data"
+    shutil.copytree(source / "data/benchmark", root / "benchmark", copy_function=shutil.copyfile)
+    shutil.copytree(source / "meta", root / "scannet/meta_data", copy_function=shutil.copyfile)
+    shutil.copytree(source / "out_metadata", root / "metadata", copy_function=shutil.copyfile)
+    for folder in root.rglob("*"):
+        if folder.is_dir():
+            folder.chmod(0o755)  # the recordings are read-only
+    return root
+
+
+@pytest.mark.parametrize(("name", "split"), [(t.name, split) for t in TASKS.values() for split in t.splits])
+def test_records_equal_the_references(mini: Path, golden: Callable[[str], Path], name: str, split: str) -> None:
+    task = TASKS[name]
+    expected = golden("07_preprocessing/scannet_scan/out_processed") / f"{task.files[0]}_{split}_llava_style.json"
+    raw = {path: path.read_bytes() for path in (mini / "benchmark").rglob("*.json")}
+    assert task.process(mini, split).read_bytes() == expected.read_bytes()
+    assert raw == {path: path.read_bytes() for path in raw}, "the raw annotations were rewritten"
+    assert len(task.samples(mini, split)) == len(json.loads(expected.read_text()))
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_annotated_scanrefer_files_are_taken_as_they_are(
+    mini: Path, golden: Callable[[str], Path], tmp_path: Path, split: str
+) -> None:
+    source = golden("07_preprocessing/scannet_scan/out_scanrefer_annotated") / f"ScanRefer_filtered_{split}.json"
+    (tmp_path / "benchmark/scanrefer").mkdir(parents=True)
+    shutil.copyfile(source, tmp_path / "benchmark/scanrefer" / source.name)
+    shutil.copytree(mini / "metadata", tmp_path / "metadata")
+    assert TASKS["scanrefer"].convert(tmp_path, split) == TASKS["scanrefer"].convert(mini, split)
+
+
+def test_grounding_scores(golden: Callable[[str], Path]) -> None:
+    folder = golden("06_metrics")
+    printed = json.loads((folder / "printed.json").read_text())
+    scores = TASKS["scanrefer"].score(lines(folder / "scanrefer.jsonl"), None)
+    for line in printed["scanrefer"]:
+        part, threshold, value = line.replace("iou@", "").replace(":", "").split()
+        key = f"acc@{threshold}" if part == "all" else f"{part}_acc@{threshold}"
+        assert scores[key] == pytest.approx(float(value), abs=1e-9)
+    scores = TASKS["multi3drefer"].score(lines(folder / "multi3drefer.jsonl"), None)
+    for line in printed["multi3drefer"]:
+        if not line.startswith("="):
+            part, threshold, value = line.replace("IoU", "0.").replace(":", "").split()
+            threshold = float(threshold)
+            key = f"f1@{threshold}" if part == "all" else f"{part}_f1@{threshold}"
+            assert scores[key] == pytest.approx(100 * float(value), abs=1e-9)
+
+
+def test_text_scores(golden: Callable[[str], Path]) -> None:
+    folder = golden("06_metrics")
+    printed = json.loads((folder / "printed.json").read_text())
+    captions = TASKS["scan2cap"].score(lines(folder / "scan2cap.jsonl"), None)
+    answers = TASKS["scanqa"].score(lines(folder / "scanqa.jsonl"), folder / "data")
+    for name, scores in (("scan2cap", captions), ("scanqa", answers)):
+        said = dict(line.split(": ", 1) for line in printed[name] if line[0].isalpha())
+        bleus = [float(value) for value in said["BLEU"].split(",")]
+        expected = {"cider": float(said["CIDER"]), "rouge_l": float(said["Rouge"])}
+        expected |= {f"bleu{5 - i}": value for i, value in enumerate(reversed(bleus), start=1)}
+        if "meteor" in scores:
+            expected["meteor"] = float(said["METEOR"])
+        for key, value in expected.items():
+            assert scores[key] == pytest.approx(value, abs=1e-6), key
+    assert answers["em"] == pytest.approx(100 * float(said["EM"]))
+    scores = TASKS["sqa3d"].score(lines(folder / "sqa3d.jsonl"), None)
+    for line in printed["sqa3d"]:
+        word, value = line.split(": ")
+        assert scores["em" if word == "all" else f"{word}_em"] == pytest.approx(float(value), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d"])
+def test_answer_lines_have_the_references_fields(mini: Path, golden: Callable[[str], Path], name: str) -> None:
+    task = TASKS[name]
+    task.process(mini, "val")
+    sample = task.samples(mini, "val")[0]
+    line = task.answer_record(Prediction(sample, "t", np.ones((2, 6)), np.arange(3.0)), "m", "p")
+    reference = lines(golden(f"06_metrics/{name}.jsonl"))[0]
+    assert set(reference) <= set(line)
+    assert line["dataset"] == reference["dataset"]
+    assert all(type(line[key]) is type(reference[key]) for key in reference if key != "sample_id")
+
+
+@pytest.fixture
+def real(tmp_path: Path) -> Path:
+    if not REAL.exists():
+        pytest.skip(f"no real annotations at {REAL}")
+    for name, folder in {"ScanQA": "scanqa", "v1_balanced": "sqa_task/balanced", "ScanRefer": "scanrefer"}.items():
+        (tmp_path / "benchmark" / folder).mkdir(parents=True)
+        for path in REAL.glob(f"{name}*.json"):
+            shutil.copyfile(path, tmp_path / "benchmark" / folder / path.name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "shared"), [("scanqa", 20), ("sqa3d", 20)])
+def test_real_annotations_convert_as_published(real: Path, name: str, shared: int) -> None:
+    ours = {record["id"]: record for record in TASKS[name].convert(real, "val")}
+    published = json.loads((REAL / f"{name}_val_llava_style.json").read_text())
+    found = [record for record in published if record["id"] in ours]
+    assert len(found) == shared
+    assert all(ours[record["id"]] == record for record in found)
+
+
+def test_real_scanrefer_annotations_convert(real: Path) -> None:
+    notes = json.loads((REAL / "ScanRefer_filtered_val.json").read_text())
+    boxes = {f"scannet/{note['scene_id']}": [[float(i), 0, 0, 0.5, 0.5, 0.5] for i in range(200)] for note in notes}
+    (real / "metadata").mkdir()
+    for kind in ("gt", "pred"):
+        (real / f"metadata/scannet_val_{kind}_box.json").write_text(json.dumps(boxes))
+    (real / "scannet/meta_data").mkdir(parents=True)
+    (real / "scannet/meta_data/scannetv2-labels.combined.tsv").write_text("raw_category\tnyu40id\nchair\t5\n")
+    records = TASKS["scanrefer"].convert(real, "val")
+    assert [record["box"][0] for record in records] == [float(note["object_id"]) for note in notes]
+    captions = TASKS["scan2cap"].convert(real, "val")
+    assert len(captions) == len({(note["scene_id"], note["object_id"]) for note in notes})
+    assert sum(len(record["annotations"]) for record in captions) == len(notes)
+    published = json.loads((REAL / "scan2cap_val_llava_style.json").read_text())
+    assert list(captions[0]) == list(published[0]) and captions[0]["metadata"].keys() == published[0]["metadata"].keys()
+    assert captions[0]["conversations"][0] == published[0]["conversations"][0]
+
+
+def test_published_records_are_read(real: Path) -> None:
+    (real / "processed").mkdir()
+    for name in ("scan2cap", "scanqa", "sqa3d"):
+        shutil.copyfile(REAL / f"{name}_val_llava_style.json", real / f"processed/{name}_val_llava_style.json")
+        samples = TASKS[name].samples(real, "val")
+        assert len(samples) == 20 and all(s.answer for s in samples)
+    assert sum(s.coord is None for s in TASKS["scan2cap"].samples(real, "val")) == 2

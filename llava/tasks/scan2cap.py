@@ -150,22 +150,15 @@ def _cut(text: str) -> str:
 
 
 def _word_scores(records: Sequence[Record]) -> dict[str, float]:
-    named = [line for line in records if "object_name" in line]
-    vocabulary = set().union(*(class_names(line["object_name"]) for line in named))
     scores = {}
+    named = [(line["pred_response"], class_names(line["object_name"])) for line in records if "object_name" in line]
     if named:
-        found = [_mentions(line["pred_response"], vocabulary) for line in named]
-        names = [class_names(line["object_name"]) for line in named]
-        scores["class_word"] = percent(
-            [any(word in own for word in words) for words, own in zip(found, names, strict=True)]
-        )
-        scores["class_first"] = percent(
-            [words[:1] != [] and words[0] in own for words, own in zip(found, names, strict=True)]
-        )
+        known = set().union(*(names for _, names in named))
+        scores["class_word"] = percent([_mentions(text, names) != [] for text, names in named])
+        scores["class_first"] = percent([not names.isdisjoint(_mentions(text, known)[:1]) for text, names in named])
     colors = [(line, color) for line in records if (color := gold_color(line["gt_response"]))]
     if colors:
-        hits = [color in _colors(line["pred_response"]) for line, color in colors]
-        scores["color_word"] = percent(hits)
+        scores["color_word"] = percent([color in _colors(line["pred_response"]) for line, color in colors])
     return scores
 
 

@@ -95,6 +95,16 @@ def test_captions_of_bad_proposals_are_emptied(tiny_data: Path) -> None:
     assert scores["class_word"] == scores["class_first"] == pytest.approx(75)
 
 
+def test_a_neighbour_named_first_is_told_from_the_object() -> None:
+    line = {"sample_id": 0, "gt_response": ["the table"], "object_name": "table"}
+    said = ("The table beside an office chair", "Beside the office chairs stands a table", "An office chair")
+    lines = [{**line, "pred_response": text} for text in said] + [
+        {**line, "pred_response": "an office chair", "object_name": "office_chair"}
+    ]
+    scores = TASKS["scan2cap"].score(lines, None)
+    assert (scores["class_word"], scores["class_first"]) == (75, 50)
+
+
 def test_words_of_an_object() -> None:
     assert class_names("office_chair") == {"office chair", "chair"}
     assert {"bin", "trash can"} <= class_names("trash_can") and "can" not in class_names("trash_can")

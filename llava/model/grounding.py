@@ -14,14 +14,14 @@ from torch.nn import functional as F
 
 
 class GroundHead(nn.Module):
-    """Cosine similarity of queries and objects, with one learnt key that means "none of them" (Video-3D LLM, 3.4)."""
+    """Cosine similarity of queries and objects, with one learnt "object" that means "none of them"."""
 
     def __init__(self, width: int, hidden: int, input_norm: bool = False) -> None:
         super().__init__()
         self.input_norm = nn.LayerNorm(width) if input_norm else nn.Identity()
         self.object = _mlp(width, hidden)
         self.query = _mlp(width, hidden)
-        self.zero_target = nn.Parameter(torch.empty(hidden).normal_(std=hidden**-0.5))
+        self.zero_target = nn.Parameter(torch.empty(width).normal_(std=width**-0.5))
 
     def forward(self, queries_GD: torch.Tensor, objects_BnD: torch.Tensor, rows_G: torch.Tensor) -> torch.Tensor:
         """Score every object of a query's own pack.
@@ -34,9 +34,9 @@ class GroundHead(nn.Module):
         Returns:
             (G, n + 1) cosine similarities, the zero target last; at least float32.
         """
-        keys_BnE = self.object(self.input_norm(objects_BnD))
-        zero_B1E = self.zero_target.to(keys_BnE.dtype).expand(keys_BnE.shape[0], 1, -1)
-        keys_BnE = _normalised(torch.cat([keys_BnE, zero_B1E], dim=1))
+        zero_B1D = self.zero_target.to(objects_BnD.dtype).expand(len(objects_BnD), 1, -1)
+        candidates_BnD = torch.cat([objects_BnD, zero_B1D], dim=1)
+        keys_BnE = _normalised(self.object(self.input_norm(candidates_BnD)))
         queries_GE = _normalised(self.query(queries_GD))
         with torch.autocast(queries_GE.device.type, enabled=False):
             return torch.einsum("ge,gne->gn", queries_GE, keys_BnE[rows_G])

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llava.encoders.siglip import Siglip
+from llava.types import Views
+
+GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "02_geometry"
+
+
+@pytest.mark.parametrize(
+    ("image", "patch", "grid", "cells"), [(384, 14, 27, 14), (144, 12, 12, 6), (128, 16, 8, 4), (210, 14, 15, 8)]
+)
+def test_grids(image, patch, grid, cells):
+    config = Siglip(image_size=image, patch_size=patch, hidden_size=8, intermediate_size=8, num_layers=2, num_heads=1)
+    assert (config.grid, config.cells) == (grid, cells)
+    blank = np.zeros((1, image, image, 3), np.float32)
+    views = Views(blank.astype(np.uint8), blank, np.ones((1, image, image), bool), ("0",))
+    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1]]))
+    assert inputs["coords"].shape == (1, cells, cells, 3)
+    assert inputs.pop("object_masks").shape == (1, 1, grid, grid)
+    scene = config.build_module(16)(inputs)
+    assert scene.tokens.shape == (1, cells, cells, 16)
+    assert scene.dense.shape == (1, grid, grid, 16)
+
+
+def test_only_measured_pixels_count():
+    config = Siglip().debug()
+    size = config.image_size
+    coords = np.zeros((1, size, size, 3), np.float32)
+    coords[:, :, ::2] = 2.0
+    valid = np.zeros((1, size, size), bool)
+    valid[:, : size // 2, ::2] = True
+    views = Views(np.zeros((1, size, size, 3), np.uint8), coords, valid, ("0",))
+    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 1, 1]]), patch_share=0.5)
+    assert inputs["valid"][0].tolist() == [[True, True], [False, False]]
+    assert (inputs["coords"][0, 0] == 2).all()
+    assert not inputs["object_masks"][0].any()  # unmeasured pixels lie in the first box, and do not count
+    assert inputs["object_masks"][1, 0].tolist() == [[True] * 4] * 2 + [[False] * 4] * 2
+
+
+def test_pixels_are_scaled_to_one():
+    config = Siglip().debug()
+    size = config.image_size
+    images = np.full((1, size, size, 3), 255, np.uint8)
+    images[0, 0, 0] = (0, 51, 102)
+    views = Views(images, np.zeros((1, size, size, 3), np.float32), np.ones((1, size, size), bool), ("0",))
+    pixels = config.build_processor()(views, np.empty((0, 6)))["pixel_values"]
+    assert pixels.shape == (1, 3, size, size) and pixels.dtype == torch.float32
+    assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, -0.6, -0.2])
+    assert (pixels[0, :, 1:] == 1).all()
+
+
+def test_views_of_another_size_are_refused():
+    views = Views(np.zeros((1, 9, 9, 3), np.uint8), np.zeros((1, 9, 9, 3)), np.zeros((1, 9, 9), bool), ("0",))
+    with pytest.raises(ValueError, match=r"reads views of 384x384x3, got \(9, 9, 3\)"):
+        Siglip().build_processor()(views, np.empty((0, 6)))
+
+
+@pytest.mark.parametrize("bad", [{"image_size": 10}, {"num_heads": 7}, {"num_layers": 1}])
+def test_impossible_sizes_are_refused(bad):
+    with pytest.raises(ValueError):
+        Siglip(**bad)
+
+
+@pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/golden is not here")
+def test_pixel_values_agree_with_the_reference():
+    from PIL import Image
+
+    with np.load(GOLDEN / "world_coords.npz") as golden:
+        expected = torch.from_numpy(golden["pixel_values_stride7"])
+    images = np.stack([np.asarray(Image.open(GOLDEN / "frames384" / f"{i}.png")) for i in range(4)])
+    views = Views(images, np.zeros((*images.shape[:3], 3), np.float32), np.ones(images.shape[:3], bool), tuple("0123"))
+    pixels = Siglip().build_processor()(views, np.empty((0, 6)))["pixel_values"]
+    assert torch.allclose(pixels[:, :, ::7, ::7], expected, atol=1e-5)
+
+
+def test_configuration_needs_no_torch():
+    code = "import sys, llava.encoders, llava.model.positions; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -106,9 +106,9 @@ def square_crop(width: int, height: int, size: int) -> Crop:
     Rounding follows the reference (Video-3D LLM) for landscape pictures and mirrors it for portrait ones.
     """
     if width >= height:
-        new_width = int(width * (size / height))
+        new_width = max(size, int(width * (size / height)))  # int() may lose a square picture's last pixel
         return Crop(new_width, size, (new_width - size) // 2, 0)
-    new_height = int(height * (size / width))
+    new_height = max(size, int(height * (size / width)))
     return Crop(size, new_height, 0, (new_height - size) // 2)
 
 

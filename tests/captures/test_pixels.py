@@ -1,0 +1,123 @@
+"""Views of a scene: sizes, unknown depth, damaged files, and the reference's frames and coordinates."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llava.captures import open_scene
+from llava.captures.pixels import load_depth, load_views
+from llava.geometry.camera import project, unproject
+from llava.geometry.voxels import discretise, patch_coords
+
+
+def test_views_put_each_pixel_where_the_camera_saw_it(posed_images: Path) -> None:
+    scene = open_scene(posed_images)
+    views = load_views(scene, [0, 2], 24)
+    assert views.images.shape == views.coords.shape == (2, 24, 24, 3)
+    assert views.images.dtype == np.uint8 and views.coords.dtype == np.float32 and views.valid.dtype == bool
+    assert views.names == ("00000", "00020")
+    uv, _ = project(views.coords[1].astype(float), scene.depth_intrinsics, scene.frames[2].pose)
+    expected = np.stack(np.meshgrid(np.arange(4, 28), np.arange(24)), axis=-1)  # 32x24 cropped to its middle
+    np.testing.assert_allclose(uv[views.valid[1]], expected[views.valid[1]], atol=0.01)
+
+
+def test_unknown_depth_is_marked(posed_folder: Path) -> None:
+    path = posed_folder / "frame-000000.depth.png"
+    raw = np.array(Image.open(path))
+    raw[10, 12:20] = 65535
+    raw[11, 12:20] = 0
+    Image.fromarray(raw).save(path)
+    scene = open_scene(posed_folder)
+    depth = load_depth(scene, 0)
+    assert depth.dtype == np.float32 and not depth[10:12, 12:20].any()
+    assert depth[12, 12] == pytest.approx(raw[12, 12] / 1000)
+    views = load_views(scene, [0], 24)
+    assert not views.valid[0, 10:12, 8:16].any() and views.valid[0, 12:].all()
+
+
+def test_portrait_pictures_are_cropped_at_top_and_bottom(posed_images: Path) -> None:
+    for path in [*posed_images.glob("*.jpg"), *posed_images.glob("*.png")]:
+        with Image.open(path) as image:
+            turned = image.transpose(Image.Transpose.ROTATE_90)
+        turned.save(path)
+    for name in ("intrinsic.txt", "depth_intrinsic.txt"):
+        k = np.loadtxt(posed_images / name)
+        k[[0, 1], [2, 2]] = k[[1, 0], [2, 2]]
+        np.savetxt(posed_images / name, k)
+    views = load_views(open_scene(posed_images), [0], 24)
+    assert views.images.shape == (1, 24, 24, 3) and views.valid.mean() > 0.9
+
+
+def test_damage_inside_a_file_is_an_error_that_names_it(posed_images: Path) -> None:
+    path = posed_images / "00010.png"
+    data = bytearray(path.read_bytes())
+    data[60:90] = bytes(30)
+    path.write_bytes(bytes(data))
+    scene = open_scene(posed_images)
+    with pytest.raises(ValueError, match=r"00010\.png cannot be decoded"):
+        load_views(scene, [0, 1], 24)
+
+
+def test_an_index_outside_the_scene(posed_images: Path) -> None:
+    with pytest.raises(ValueError, match=r"frames 0\.\.3, asked for 4"):
+        load_views(open_scene(posed_images), [4], 24)
+
+
+@pytest.fixture(scope="module")
+def reference(golden):
+    folder = golden("02_geometry")
+    scene = open_scene(folder / "data/scannet/posed_images/scene0000_00")
+    return folder, scene, load_views(scene, [0, 1, 2, 3], 384)
+
+
+def test_reference_frames_to_the_pixel(reference) -> None:
+    folder, _, views = reference
+    for index in range(4):
+        expected = np.asarray(Image.open(folder / "frames384" / f"{index}.png"))
+        np.testing.assert_array_equal(views.images[index], expected)
+
+
+def test_reference_coordinates(reference) -> None:
+    folder, scene, views = reference
+    recorded = np.load(folder / "world_coords.npz")
+    np.testing.assert_allclose(views.coords[:, ::6, ::6], recorded["resized_stride6"], atol=1e-4)
+    np.testing.assert_allclose(views.coords[0, ::2, ::2], recorded["resized_frame0"], atol=1e-4)
+    whole = [unproject(load_depth(scene, i), scene.depth_intrinsics, scene.frames[i].pose) for i in range(4)]
+    np.testing.assert_allclose(np.stack(whole)[:, ::8, ::8], recorded["world_coords_stride8"], atol=1e-4)
+    for axis in range(3):
+        low, high = recorded["boundry"][2 * axis : 2 * axis + 2]
+        assert np.stack(whole)[..., axis].min() == pytest.approx(low, abs=1e-4)
+        assert np.stack(whole)[..., axis].max() == pytest.approx(high, abs=1e-4)
+
+
+def test_reference_patch_means_include_unknown_depth(reference) -> None:
+    folder, _, views = reference
+    recorded = np.load(folder / "patch_coords.npz")
+    mean, known = patch_coords(views.coords, None, 14, 27)
+    assert known.all()
+    np.testing.assert_allclose(mean, recorded["avg"], atol=1e-4)
+    differs = discretise(mean) != recorded["avg_discrete"]
+    assert differs.mean() < 1e-3
+    assert np.abs(discretise(mean) - recorded["avg_discrete"]).max() <= 1
+
+
+def test_our_patch_means_leave_unknown_depth_out(reference) -> None:
+    _, scene, views = reference
+    ours, known = patch_coords(views.coords, views.valid, 14, 27)
+    theirs, _ = patch_coords(views.coords, None, 14, 27)
+    whole = views.valid[:, :378, :378].reshape(4, 14, 27, 14, 27).all(axis=(2, 4))
+    assert known.all() and 0 < whole.sum() < whole.size
+    np.testing.assert_allclose(ours[whole], theirs[whole], atol=1e-5)
+    pulled = np.linalg.norm(theirs - ours, axis=-1)[~whole]  # towards the camera centre
+    assert pulled.max() > 0.3
+
+
+def test_the_depth_scale_of_a_scene_is_used(posed_images: Path) -> None:
+    scene = open_scene(posed_images)
+    finer = dataclasses.replace(scene, depth_scale=5000.0)
+    np.testing.assert_allclose(load_depth(finer, 0) * 5, load_depth(scene, 0), rtol=1e-6)

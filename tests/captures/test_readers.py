@@ -1,0 +1,181 @@
+"""Readers: what they read, which frames they drop and why, and what they refuse."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llava.captures import open_scene
+from llava.captures.posed_folder import upright
+from llava.captures.scannet import read_align, read_pickle, read_posed_images
+from llava.types import Scene
+
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+FAULTS = [
+    "no colour", "no depth", "no pose", "cut colour", "cut depth", "empty colour", "text as colour",
+    "other colour size", "other depth size", "8-bit depth", "infinite pose", "mirrored pose", "half a pose",
+    "words as pose",
+]  # fmt: skip
+
+
+def test_posed_images(posed_images: Path) -> None:
+    scene = open_scene(posed_images)
+    assert scene.name == "scannet/scene0000_00"
+    assert [frame.name for frame in scene.frames] == ["00000", "00010", "00020", "00030"]
+    assert (scene.color_size, scene.depth_size, scene.dropped) == ((64, 48), (32, 24), ())
+    assert scene.color_intrinsics.shape == scene.depth_intrinsics.shape == (3, 3)
+    assert scene.frames[3].pose[0, 3] == pytest.approx(0.3)
+
+
+def test_posed_folder(posed_folder: Path) -> None:
+    scene = open_scene(posed_folder)
+    assert scene.name == "posed/desk"
+    assert len(scene.frames) == 4
+    np.testing.assert_array_equal(scene.align, np.eye(4))
+    # The only intrinsics are those of the depth camera: the picture is twice as large here.
+    np.testing.assert_allclose(scene.color_intrinsics[0], scene.depth_intrinsics[0] * 2)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("layout", ["posed_images", "posed_folder"])
+def test_a_bad_frame_is_dropped_with_its_reason(fault, layout, damage, request: pytest.FixtureRequest) -> None:
+    folder = request.getfixturevalue(layout)
+    kind, spoil, reason = damage[fault]
+    ends = {"posed_images": {"color": "jpg", "depth": "png", "pose": "txt"}}
+    name = "00010" if layout == "posed_images" else "frame-000001"
+    end = (
+        ends[layout][kind] if layout in ends else {"color": "color.jpg", "depth": "depth.png", "pose": "pose.txt"}[kind]
+    )
+    spoil(folder / f"{name}.{end}")
+    scene = open_scene(folder)
+    assert len(scene.frames) == 3
+    (dropped,) = scene.dropped
+    assert dropped.name == name and reason in dropped.reason
+
+
+def test_every_fault_is_tried(damage) -> None:
+    assert sorted(FAULTS) == sorted(damage)
+
+
+def test_no_usable_frame_is_an_error(posed_images: Path) -> None:
+    for path in posed_images.glob("*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"no usable frame .*00000: 00000.png is missing"):
+        open_scene(posed_images)
+
+
+@pytest.mark.parametrize("file", ["intrinsic.txt", "depth_intrinsic.txt"])
+def test_missing_intrinsics_of_posed_images(posed_images: Path, file: str) -> None:
+    (posed_images / file).unlink()
+    with pytest.raises(ValueError, match=f"{file} is missing"):
+        open_scene(posed_images)
+
+
+def test_missing_intrinsics_of_a_posed_folder(posed_folder: Path) -> None:
+    (posed_folder / "camera-intrinsics.txt").unlink()
+    with pytest.raises(ValueError, match="camera-intrinsics.txt is missing"):
+        open_scene(posed_folder)
+
+
+@pytest.mark.parametrize(("scale", "word"), [(2.0, "middle of a 32x24 image"), (np.nan, "finite"), (-1.0, "positive")])
+def test_intrinsics_that_do_not_fit(posed_folder: Path, scale: float, word: str) -> None:
+    path = posed_folder / "camera-intrinsics.txt"
+    np.savetxt(path, np.loadtxt(path) * scale)
+    with pytest.raises(ValueError, match=word):
+        open_scene(posed_folder)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is no folder"):
+        open_scene(tmp_path / "absent")
+    with pytest.raises(ValueError, match="no capture that is known"):
+        open_scene(tmp_path)
+    (tmp_path / "scene0000_00.sens").touch()
+    with pytest.raises(ValueError, match="llava prepare"):
+        open_scene(tmp_path)
+
+
+ALIGN = np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+
+
+def _write_text(root: Path) -> None:
+    scans = root / "scannet" / "scans" / "scene0000_00"
+    scans.mkdir(parents=True)
+    numbers = " ".join(f"{value:.6f}" for value in ALIGN.ravel())
+    (scans / "scene0000_00.txt").write_text(f"appVersionId = 1\naxisAlignment = {numbers} \nnumDepthFrames = 4\n")
+
+
+def _write_infos(root: Path) -> None:
+    (root / "embodiedscan").mkdir()
+    scans = {"data_list": [{"sample_idx": "scannet/scene0000_00", "axis_align_matrix": ALIGN, "images": []}]}
+    (root / "embodiedscan" / "embodiedscan_infos_val.pkl").write_bytes(pickle.dumps(scans))
+
+
+@pytest.mark.parametrize("write", [_write_text, _write_infos])
+def test_the_axis_alignment_turns_the_poses(posed_images: Path, write) -> None:
+    raw = open_scene(posed_images)
+    np.testing.assert_array_equal(raw.align, np.eye(4))
+    write(posed_images.parents[2])
+    scene = open_scene(posed_images)
+    np.testing.assert_allclose(scene.align, ALIGN)
+    np.testing.assert_allclose(scene.frames[1].pose, ALIGN @ raw.frames[1].pose)
+    given: Scene = read_posed_images(posed_images, align=np.eye(4), name="mine")
+    assert given.name == "mine"
+    np.testing.assert_allclose(given.frames[1].pose, raw.frames[1].pose)
+
+
+def test_no_alignment_recorded(tmp_path: Path) -> None:
+    assert read_align(tmp_path, "scene0000_00") is None
+
+
+def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return print, ("owned",)
+
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(pickle.dumps({"data_list": [Evil()]}))
+    with pytest.raises(ValueError, match=r"builtins.print.*not allowed"):
+        read_pickle(path)
+    path.write_bytes(pickle.dumps({"a": np.arange(9.0)})[:-30])
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_plain_pickles_of_any_protocol_are_read(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "plain.pkl"
+    path.write_bytes(pickle.dumps({"a": np.arange(6.0).reshape(2, 3), "b": [np.float32(1.5), "c", None]}, protocol))
+    content = read_pickle(path)
+    np.testing.assert_array_equal(content["a"], np.arange(6.0).reshape(2, 3))
+    assert content["b"] == [1.5, "c", None]
+
+
+@pytest.mark.parametrize("down", [(0, 1, 0), (0, 0, -1), (0, 0, 1), (0.3, -0.5, 0.2), (1e-9, 0, 1)])
+def test_upright_turns_down_to_minus_z(down) -> None:
+    align = upright(np.array(down))
+    turned = align[:3, :3] @ (np.array(down) / np.linalg.norm(down))
+    np.testing.assert_allclose(turned, (0, 0, -1), atol=1e-8)
+    np.testing.assert_allclose(align[:3, :3] @ align[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(align) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("text", ["0 0 0", "1 2", "nan 0 1", "down"])
+def test_a_gravity_direction_that_is_none(posed_folder: Path, text: str) -> None:
+    (posed_folder / "gravity-direction.txt").write_text(text)
+    with pytest.raises(ValueError, match="gravity-direction.txt"):
+        open_scene(posed_folder)
+
+
+def test_a_real_capture_stands_upright() -> None:
+    folder = SHARED / "real" / "7scenes"
+    if not folder.is_dir():
+        pytest.skip(f"no real capture at {folder}")
+    scene = open_scene(folder)
+    assert len(scene.frames) == 30 and scene.dropped == ()
+    assert not np.allclose(scene.align, np.eye(4))
+    up_in_camera = np.stack([frame.pose[2, :3] for frame in scene.frames])  # world z in camera axes
+    assert (up_in_camera[:, 1] < -0.5).all()  # a camera's y points down

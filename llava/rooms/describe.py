@@ -8,7 +8,7 @@ import numpy as np
 
 from llava.rooms.furniture import CLASSES
 from llava.rooms.phrasing import describe, describe_many
-from llava.rooms.referring import SUPERLATIVE, VIEWPOINT, Inventory, Query, Relation
+from llava.rooms.referring import SUPERLATIVE, VIEWPOINT, Inventory, Query, Relation, said_material
 from llava.rooms.room import Item, Room
 from llava.rooms.words import chance, pick, tokens
 
@@ -85,7 +85,7 @@ def single_out(inventory: Inventory, item: Item, rng: np.random.Generator) -> Qu
     if query.color is None and not any(r.kind in SUPERLATIVE for r in query.relations) and chance(rng, COLOR_SHARE):
         query = replace(query, color=item.color)
     if query.material is None and chance(rng, 0.12):
-        query = replace(query, material=item.material)
+        query = replace(query, material=said_material(item))
     for share in (0.85, 0.15):
         wanted = len(query.relations) < 2 and chance(rng, share if not query.relations else 0.25)
         relation = weighted(facts, rng, skip=query.relations) if wanted else None
@@ -183,7 +183,7 @@ def _many(inventory: Inventory, rng: np.random.Generator, wanted: int) -> list[t
         group = [i for i in inventory.seen() if i.label == label]
         tries.append(Query(label))
         tries += [Query(label, color=c) for c in dict.fromkeys(i.color for i in group)]
-        tries += [Query(label, material=m) for m in dict.fromkeys(i.material for i in group)]
+        tries += [Query(label, material=m) for m in dict.fromkeys(map(said_material, group))]
         facts = (
             dict.fromkeys(r for i in group for r in inventory.relations_of(i) if r.kind not in SUPERLATIVE)
             if len(group) > 1

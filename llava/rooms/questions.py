@@ -9,7 +9,7 @@ import numpy as np
 from llava.rooms.asking import Fact, ask
 from llava.rooms.balance import color_odds, draw, label_odds, material_odds
 from llava.rooms.furniture import CATALOGUE, COLORS
-from llava.rooms.referring import Inventory, Query, Relation
+from llava.rooms.referring import Inventory, Query, Relation, said_material
 from llava.rooms.room import Item, Room
 from llava.rooms.words import STUFF, SYNONYMS
 
@@ -116,7 +116,10 @@ def things(inventory: Inventory) -> list[tuple[Fact, float]]:
     found = []
     for item in inventory.seen():
         color = Query(color=item.color)
-        tries = [(color, 1.0), (replace(color, material=item.material), 0.2 * material_odds(item.label, item.material))]
+        tries = [
+            (color, 1.0),
+            (replace(color, material=said_material(item)), 0.2 * material_odds(item.label, item.material)),
+        ]
         facts = [r for r in inventory.relations_of(item) if len(r.anchors) < 2]
         tries += [(color.plus(r), 0.1 / len(facts)) for r in facts]
         good = [(q, w) for q, w in tries if inventory.means(q, [item.id])]

@@ -64,6 +64,11 @@ def fits_label(item: Item, label: str, slack: float) -> bool:
     return slack > 0 and (item.label.endswith(" " + label) or label in KINDS_OF.get(item.label, ()))
 
 
+def said_material(item: Item) -> str | None:
+    """The item's material unless it only repeats the class: nobody says "plant plant"."""
+    return None if item.material == item.label else item.material
+
+
 class Inventory:
     """What can be said about a room: its items without the shell, and which of them are seen well enough.
 
@@ -122,7 +127,7 @@ class Inventory:
             label,
             replace(label, color=item.color),
             replace(label, size=size),
-            replace(label, material=item.material),
+            replace(label, material=said_material(item)),
             replace(label, color=item.color, size=size),
         ]
         return [q for q in dict.fromkeys(tries) if self.means(q, [item.id])]

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -101,6 +102,7 @@ class SensReader:
                 what = f"frame {index} of {self._count}"
                 *pose, _, _, color_bytes, depth_bytes = _FRAME.unpack(self._read(file, _FRAME.size, what))
                 if index % every:
+                    self._expect(file, color_bytes + depth_bytes, what)
                     file.seek(color_bytes + depth_bytes, os.SEEK_CUR)
                     continue
                 color = self._read(file, color_bytes, what)
@@ -108,13 +110,16 @@ class SensReader:
                 matrix = np.array(pose, np.float32).reshape(4, 4)
                 yield SensFrame(index, color, packed, matrix, self.depth_size, self.depth_codec)
 
-    def _read(self, file, count: int, what: str) -> bytes:
+    def _read(self, file: BinaryIO, count: int, what: str) -> bytes:
+        self._expect(file, count, what)
+        return file.read(count)
+
+    def _expect(self, file: BinaryIO, count: int, what: str) -> None:
         # asked before reading, so that a damaged length is an error and not an allocation of petabytes
         if file.tell() + count > self._bytes:
             raise ValueError(
                 f"{self.path}: the file ends inside the {what} ({self._bytes} bytes); copy or download it again"
             )
-        return file.read(count)
 
 
 def write_sens(

@@ -1,0 +1,143 @@
+"""Where the files of a data folder lie, and how one is written: whole, or not at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+VOXEL_SIZE = 0.1  # metres; part of a file name
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one data folder. Names are ScanNet's and Video-3D LLM's, so that theirs can be put in place."""
+
+    data: Path
+
+    def scan(self, scene: str) -> Path:
+        return self.data / "scannet" / "scans" / scene
+
+    def sens(self, scene: str) -> Path:
+        return self.scan(scene) / f"{scene}.sens"
+
+    def mesh(self, scene: str) -> Path:
+        return self.scan(scene) / f"{scene}_vh_clean_2.ply"
+
+    def segments(self, scene: str) -> Path:
+        return self.scan(scene) / f"{scene}_vh_clean_2.0.010000.segs.json"
+
+    def aggregation(self, scene: str) -> Path:
+        return self.scan(scene) / f"{scene}.aggregation.json"
+
+    def scan_txt(self, scene: str) -> Path:
+        return self.scan(scene) / f"{scene}.txt"
+
+    def mask(self, scene: str) -> Path:
+        return self.data / "scannet" / "mask" / f"{scene}.mask.npz"
+
+    def labels(self) -> Path:
+        return self.data / "scannet" / "meta_data" / "scannetv2-labels.combined.tsv"
+
+    def split_list(self, split: str) -> Path:
+        return self.data / "scannet" / "meta_data" / f"scannetv2_{split}.txt"
+
+    def infos(self, split: str) -> Path:
+        return self.data / "embodiedscan" / f"embodiedscan_infos_{split}.pkl"
+
+    def posed_images(self, scene: str) -> Path:
+        return self.data / "scannet" / "posed_images" / scene
+
+    def points(self, split: str, scene: str) -> Path:
+        return self.data / "scannet" / "pcd_with_object_aabbs" / split / f"{scene}.pth"
+
+    def boxes(self, split: str, kind: str) -> Path:
+        return self.data / "metadata" / f"scannet_{split}_{kind}_box.json"
+
+    def object_ids(self, split: str) -> Path:
+        return self.data / "metadata" / f"scannet_{split}_gt_object_ids.json"
+
+    def voxels(self) -> Path:
+        return self.data / "metadata" / f"pcd_discrete_{VOXEL_SIZE}.pkl"
+
+    def selection(self) -> Path:
+        return self.data / "metadata" / "scannet_select_frames.json"
+
+    def splits(self) -> dict[str, list[str]]:
+        """{split: scene names} of the split lists; ValueError when there is none or one names a scene twice."""
+        found = {split: self.split_list(split) for split in SPLITS if self.split_list(split).exists()}
+        if not found:
+            folder = self.split_list("train").parent
+            raise ValueError(
+                f"{folder} has none of ScanNet's lists scannetv2_{{train,val,test}}.txt: get them with ScanNet, "
+                "or make rooms with `llava rooms make`"
+            )
+        scenes = {split: path.read_text().split() for split, path in found.items()}
+        seen: dict[str, str] = {}
+        for split, names in scenes.items():
+            for name in names:
+                if name in seen:
+                    raise ValueError(
+                        f"{found[split]}: {name} is already in the {seen[name]} list; a scene has one split"
+                    )
+                seen[name] = split
+        return scenes
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A temporary file or folder to write, renamed to `path` when the block ends well and removed when it fails.
+
+    The caller holds `only_one`, so that what lies at the temporary name is the remains of a killed run.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    _remove(partial)
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(data: Path) -> Iterator[None]:
+    """Hold `data` against a second preparation; the lock ends with this process, however it ends."""
+    if not data.is_dir():
+        raise ValueError(f"{data} is no folder: give the data folder, which holds scannet/ and benchmark/")
+    handle = os.open(data, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"another process is preparing {data}: wait for it, or stop it") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ValueError names the file when it is cut short or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): delete it, then get or make it again") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(value))

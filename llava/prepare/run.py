@@ -1,0 +1,73 @@
+"""`llava prepare`: run the steps that still have something to do, in order, one line each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from llava.prepare import records, steps
+from llava.prepare.layout import Layout, only_one
+from llava.prepare.steps import Outcome
+from llava.prepare.workers import Workers
+
+STEPS: dict[str, Callable[..., Outcome]] = {
+    "posed images": steps.posed_images,
+    "points": steps.points,
+    "gt boxes": steps.gt_boxes,
+    "proposals": steps.proposals,
+    "voxels": steps.voxels,
+    "frame choice": steps.selection,
+    "records": records.records,
+}
+SHOWN_PROBLEMS = 10
+
+
+def prepare(data: Path, workers: int | None = None) -> None:
+    """Make all that a data folder still lacks, from `.sens` and meshes to the benchmarks' records.
+
+    Can be killed at any time and run again: outputs appear whole or not at all, and inputs are never written.
+
+    Args:
+        data: the raw half of a data folder, as `llava rooms make` or ScanNet with its benchmarks gives it.
+        workers: processes; default: one a processor.
+
+    Raises:
+        ValueError: no such folder or no split lists in it, another process prepares it, or inputs of some scenes
+            are damaged: everything else is prepared first, and they are named.
+    """
+    data = Path(data)
+    problems = []
+    with only_one(data), Workers(workers) as pool:
+        for title, step in STEPS.items():
+            problems += _run(title, step, Layout(data), pool).problems
+    _complain(data, problems)
+
+
+def run_step(title: str, data: Path, workers: int | None = None, **options) -> None:
+    """One step of `STEPS`, for the scripts of scripts/3d/preprocessing; `options` are the step's own."""
+    data = Path(data)
+    with only_one(data), Workers(workers) as pool:
+        outcome = _run(title, STEPS[title], Layout(data), pool, **options)
+    _complain(data, outcome.problems)
+
+
+def _run(title: str, step: Callable[..., Outcome], layout: Layout, pool: Workers, **options) -> Outcome:
+    start = time.perf_counter()
+    outcome = step(layout, pool, **options)
+    without = f", {outcome.without} without {outcome.needs}" if outcome.without else ""
+    failed = f", {len(outcome.problems)} FAILED" if outcome.problems else ""
+    seconds = time.perf_counter() - start
+    print(f"{title:<12} {outcome.made:>5} made, {outcome.there:>5} there{without}{failed}  {seconds:.1f} s", flush=True)
+    for note in outcome.notes[:SHOWN_PROBLEMS]:
+        print(f"  {note}")
+    if len(outcome.notes) > SHOWN_PROBLEMS:
+        print(f"  and {len(outcome.notes) - SHOWN_PROBLEMS} more of the kind")
+    return outcome
+
+
+def _complain(data: Path, problems) -> None:
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:SHOWN_PROBLEMS])
+        more = f"\n  and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+        raise ValueError(f"{len(problems)} could not be prepared (`llava doctor {data}` says more):\n{shown}{more}")

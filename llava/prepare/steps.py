@@ -1,0 +1,201 @@
+"""The steps of the preparation, each for all scenes of a data folder. A step makes what is missing and no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from llava.prepare import boxes, coverage, scans
+from llava.prepare.layout import Layout, read_json, write_json
+from llava.prepare.posed_images import extract_frames
+from llava.prepare.voxels import read_voxels, scan_voxels, write_voxels
+from llava.prepare.workers import Workers
+
+Compat = Literal["video3d"] | None
+Jobs = list[tuple[str, tuple]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step did."""
+
+    made: int
+    there: int  # made earlier
+    without: int  # cannot be made: the input is not there
+    needs: str  # that input
+    problems: tuple[str, ...] = ()  # "scene: what is wrong with its input"
+    notes: tuple[str, ...] = ()  # worth knowing, nothing to repair
+
+
+def posed_images(layout: Layout, workers: Workers, every: int | None = None, compat: Compat = None) -> Outcome:
+    """`.sens` -> posed_images/<scene>/. Scenes that have posed images need no `.sens`."""
+    scenes = [scene for names in layout.splits().values() for scene in names]
+    todo = [scene for scene in scenes if not layout.posed_images(scene).is_dir()]
+    ready = [scene for scene in todo if layout.sens(scene).exists()]
+    jobs = [(scene, (layout.sens(scene), layout.posed_images(scene), every, compat)) for scene in ready]
+    made, problems = _for_each(workers, extract_frames, jobs, "posed images")
+    there = len(scenes) - len(todo)
+    return Outcome(len(made), there, len(todo) - len(ready), ".sens", problems)
+
+
+def points(layout: Layout, workers: Workers) -> Outcome:
+    """Mesh, segments and labels -> pcd_with_object_aabbs/<split>/<scene>.pth."""
+    places = [(split, scene) for split, names in layout.splits().items() for scene in names]
+    todo = [(split, scene) for split, scene in places if not layout.points(split, scene).exists()]
+    ready = [(split, scene) for split, scene in todo if layout.mesh(scene).exists()]
+    jobs = [(scene, (layout, split, scene)) for split, scene in ready]
+    made, problems = _for_each(workers, _make_points, jobs, "points")
+    return Outcome(len(made), len(places) - len(todo), len(todo) - len(ready), "mesh", problems)
+
+
+def gt_boxes(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome:
+    """Boxes of the labelled objects -> scannet_{train,val}_gt_box.json, and whose they are beside it.
+
+    Boxes stand in the order of their objects' ids. Where ids have gaps a box's place is not its object's id:
+    `scannet_<split>_gt_object_ids.json` tells the ids. `compat="video3d"` leaves such scenes out, as the reference.
+    """
+    outcomes = []
+    for split, names in layout.splits().items():
+        if split == "test":  # ScanNet's test scans have no labels
+            continue
+        known = _read(layout.boxes(split, "gt"))
+        ids = _read(layout.object_ids(split))
+        todo = [scene for scene in names if f"scannet/{scene}" not in known]
+        ready = [scene for scene in todo if layout.points(split, scene).exists()]
+        jobs = [(f"scannet/{scene}", (layout.points(split, scene), compat)) for scene in ready]
+        made, problems = _for_each(workers, _gt_entry, jobs, f"gt boxes {split}")
+        if made:
+            ids.update((name, entry[0]) for name, entry in made.items())
+            known.update((name, entry[1]) for name, entry in made.items())
+            write_json(layout.object_ids(split), ids)
+            write_json(layout.boxes(split, "gt"), known)
+        outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "points", problems))
+    return _sum(outcomes, "points")
+
+
+def proposals(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome:
+    """A detector's masks -> scannet_{train,val,test}_pred_box.json."""
+    outcomes = []
+    for split, names in layout.splits().items():
+        known = _read(layout.boxes(split, "pred"))
+        todo = [scene for scene in names if f"scannet/{scene}" not in known]
+        ready = [scene for scene in todo if layout.mask(scene).exists() and layout.points(split, scene).exists()]
+        jobs = [(f"scannet/{s}", (layout.points(split, s), layout.mask(s), compat)) for s in ready]
+        made, problems = _for_each(workers, _pred_entry, jobs, f"proposals {split}")
+        if made:
+            known.update((name, entry[0]) for name, entry in made.items())
+            write_json(layout.boxes(split, "pred"), known)
+        notes = tuple(f"{name}: empty masks {entry[1]} have no box" for name, entry in made.items() if entry[1])
+        outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "mask", problems, notes))
+    return _sum(outcomes, "mask")
+
+
+def voxels(layout: Layout, workers: Workers) -> Outcome:
+    """Points -> pcd_discrete_0.1.pkl."""
+    places = [(split, scene) for split, names in layout.splits().items() for scene in names]
+    known = read_voxels(layout.voxels()) if layout.voxels().exists() else {}
+    todo = [(split, scene) for split, scene in places if scene not in known]
+    ready = [(split, scene) for split, scene in todo if layout.points(split, scene).exists()]
+    jobs = [(scene, (layout.points(split, scene),)) for split, scene in ready]
+    made, problems = _for_each(workers, _voxel_entry, jobs, "voxels")
+    if made:
+        write_voxels(layout.voxels(), known | made)
+    return Outcome(len(made), len(places) - len(todo), len(todo) - len(ready), "points", problems)
+
+
+def selection(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome:
+    """Posed images and voxels -> scannet_select_frames.json, the frames that cover each scene best.
+
+    The slowest step: what is done is noted line by line beside the file, so that a killed run loses no scene.
+    """
+    scenes = [scene for names in layout.splits().values() for scene in names]
+    path, journal = layout.selection(), layout.selection().with_suffix(".part.jsonl")
+    known = {record["video_id"]: record for record in _read(path, [])}
+    noted = _read_journal(journal)
+    if noted:
+        known.update((record["video_id"], record) for record in noted)
+        write_json(path, list(known.values()))
+    journal.unlink(missing_ok=True)
+    todo = [scene for scene in scenes if f"scannet/{scene}" not in known]
+    cells = read_voxels(layout.voxels()) if todo and layout.voxels().exists() else {}
+    ready = [scene for scene in todo if scene in cells and layout.posed_images(scene).is_dir()]
+    jobs = [(f"scannet/{s}", (layout.posed_images(s), cells[s], coverage.MOST_FRAMES, compat)) for s in ready]
+
+    def note(record: dict[str, Any]) -> None:
+        with journal.open("a") as lines:
+            lines.write(json.dumps(record) + "\n")
+
+    made, problems = _for_each(workers, coverage.select_frames, jobs, "frame choice", note)
+    if made:
+        write_json(path, [*known.values(), *made.values()])
+        journal.unlink()
+    return Outcome(len(made), len(scenes) - len(todo), len(todo) - len(ready), "images and mesh", problems)
+
+
+def _for_each(
+    workers: Workers, function: Callable, jobs: Jobs, title: str, note: Callable[[Any], None] | None = None
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Results by name in the order of the jobs (whoever finished first), and a line for each that failed."""
+    results, problems = {}, {}
+    for name, result, problem in workers.each(function, jobs, title):
+        if problem is None:
+            results[name] = result
+            if note is not None:
+                note(result)
+        else:
+            problems[name] = f"{name}: {problem}"
+    names = [name for name, _ in jobs]
+    return {n: results[n] for n in names if n in results}, tuple(problems[n] for n in names if n in problems)
+
+
+def _make_points(layout: Layout, split: str, scene: str) -> None:
+    points = scans.read_scan(layout, scene, _label_table(layout.labels()), labelled=split != "test")
+    scans.write_points(layout.points(split, scene), points)
+
+
+_label_table = lru_cache(maxsize=1)(scans.read_label_table)
+
+
+def _gt_entry(path: Path, compat: Compat) -> tuple[list[int], list[list[float]]]:
+    points = scans.read_points(path)
+    ids = points["aabb_obj_ids"]
+    if compat == "video3d" and boxes.has_gap(ids):
+        raise ValueError(f"left out: its object ids {ids.tolist()} have gaps")
+    return ids.tolist(), boxes.object_boxes(points["aabb_corner_xyz"]).tolist()
+
+
+def _pred_entry(path: Path, mask: Path, compat: Compat) -> tuple[list[list[float]], list[int]]:
+    found, empty = boxes.proposal_boxes(scans.read_points(path)["xyz"], boxes.read_masks(mask), compat=compat)
+    return found.tolist(), empty
+
+
+def _voxel_entry(path: Path):
+    return scan_voxels(scans.read_points(path)["xyz"])
+
+
+def _read(path: Path, default: Any = None) -> Any:
+    if path.exists():
+        return read_json(path)
+    return {} if default is None else default
+
+
+def _read_journal(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a journal; the last one is cut where the run was killed."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _sum(outcomes: list[Outcome], needs: str) -> Outcome:
+    return Outcome(
+        sum(outcome.made for outcome in outcomes),
+        sum(outcome.there for outcome in outcomes),
+        sum(outcome.without for outcome in outcomes),
+        needs,
+        tuple(problem for outcome in outcomes for problem in outcome.problems),
+        tuple(note for outcome in outcomes for note in outcome.notes),
+    )

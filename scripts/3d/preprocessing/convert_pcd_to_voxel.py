@@ -1,0 +1,15 @@
+"""The voxels that each scan occupies -> DATA/metadata/pcd_discrete_0.1.pkl."""
+
+from pathlib import Path
+
+import tyro
+
+from llava.prepare.run import run_step
+
+
+def main(data: Path = Path("data"), workers: int | None = None) -> None:
+    run_step("voxels", data, workers)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

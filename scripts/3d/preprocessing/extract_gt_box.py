@@ -1,0 +1,16 @@
+"""Boxes of the labelled objects -> DATA/metadata/scannet_{train,val}_gt_box.json."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from llava.prepare.run import run_step
+
+
+def main(data: Path = Path("data"), workers: int | None = None, compat: Literal["video3d"] | None = None) -> None:
+    run_step("gt boxes", data, workers, compat=compat)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,15 @@
+"""Meshes, segments and labels -> DATA/scannet/pcd_with_object_aabbs/<split>/<scene>.pth."""
+
+from pathlib import Path
+
+import tyro
+
+from llava.prepare.run import run_step
+
+
+def main(data: Path = Path("data"), workers: int | None = None) -> None:
+    run_step("points", data, workers)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

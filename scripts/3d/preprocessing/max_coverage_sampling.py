@@ -1,0 +1,16 @@
+"""The frames that together cover most of each scan -> DATA/metadata/scannet_select_frames.json."""
+
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from llava.prepare.run import run_step
+
+
+def main(data: Path = Path("data"), workers: int | None = None, compat: Literal["video3d"] | None = None) -> None:
+    run_step("frame choice", data, workers, compat=compat)
+
+
+if __name__ == "__main__":
+    tyro.cli(main, description=__doc__)

@@ -1,0 +1,59 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from llava.captures.sens import SensReader, write_sens
+from llava.prepare.posed_images import extract_frames, usual_step
+
+
+@pytest.mark.parametrize(("every", "name"), [(1, "all"), (10, "fast"), (None, "all")])
+@pytest.mark.parametrize("compat", [None, "video3d"])
+def test_reference_folder(golden, tmp_path, every, name, compat):
+    expected = json.loads((golden / "sens/expected.json").read_text())
+    arrays = np.load(golden / "sens/expected_arrays.npz")
+    sens, out = golden / "sens/in/scene0009_00/scene0009_00.sens", tmp_path / "posed_images/scene0009_00"
+    assert extract_frames(sens, out, every, compat) == (2 if every == 10 else 12)
+    assert sorted(path.name for path in out.iterdir()) == expected["lists"][name]
+    assert [path.name for path in out.parent.iterdir()] == [out.name], "nothing temporary stays"
+    for path in out.iterdir():
+        wanted = expected["contents"][path.name]
+        if path.suffix == ".txt":
+            assert path.read_text() == wanted
+        elif path.suffix == ".png":
+            image = Image.open(path)
+            assert image.mode == wanted["mode"]
+            np.testing.assert_array_equal(np.asarray(image), arrays[path.name])
+        else:
+            image = np.asarray(Image.open(path)).astype(int)
+            difference = np.abs(image[::4, ::4] - arrays[path.name])
+            assert image.shape == tuple(wanted["shape"])
+            # our mode copies the JPEG, so it differs by the loss of the reference's second encoding
+            assert difference.max() == 0 if compat else difference.mean() < 3
+
+
+def test_jpeg_bytes_are_copied(golden, tmp_path):
+    sens = golden / "sens/in/scene0009_00/scene0009_00.sens"
+    extract_frames(sens, tmp_path / "out")
+    for frame in SensReader(sens):
+        assert (tmp_path / f"out/{frame.index:05d}.jpg").read_bytes() == frame.color
+
+
+def test_long_videos_are_thinned_out():
+    assert [usual_step(n) for n in (16, 319, 320, 2000)] == [1, 1, 10, 10]
+
+
+def test_a_damaged_or_empty_file_leaves_no_folder(golden, tmp_path):
+    broken = tmp_path / "broken.sens"
+    broken.write_bytes((golden / "sens/in/scene0009_00/scene0009_00.sens").read_bytes()[:30_000])
+    with pytest.raises(ValueError, match="ends inside the frame"):
+        extract_frames(broken, tmp_path / "out/scene")
+    empty = tmp_path / "empty.sens"
+    options = {"color_intrinsics": np.eye(3), "depth_intrinsics": np.eye(3)}
+    write_sens(empty, [], color_size=(4, 3), depth_size=(4, 3), **options)
+    with pytest.raises(ValueError, match="holds no frame"):
+        extract_frames(empty, tmp_path / "out/scene")
+    with pytest.raises(ValueError, match="step of 1 or more"):
+        extract_frames(empty, tmp_path / "out/scene", every=0)
+    assert list((tmp_path / "out").iterdir()) == []

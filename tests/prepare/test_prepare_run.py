@@ -1,0 +1,254 @@
+"""The whole preparation: what is missing and no more, whatever was killed, inputs untouched."""
+
+import fcntl
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from llava.prepare import steps
+from llava.prepare.layout import Layout, only_one, replaced
+from llava.prepare.run import prepare
+from llava.prepare.scans import read_points
+from llava.prepare.voxels import read_voxels
+from llava.prepare.workers import Workers
+
+
+@pytest.fixture
+def data(golden_data, golden):
+    """The golden scans with a made-up video each."""
+    scans = golden_data / "scannet/scans"
+    source = Path(os.readlink(scans))
+    scans.unlink()
+    shutil.copytree(source, scans, copy_function=shutil.copyfile)
+    video = golden / "sens/in/scene0009_00/scene0009_00.sens"
+    for folder in scans.iterdir():
+        folder.chmod(0o755)
+        shutil.copyfile(video, folder / f"{folder.name}.sens")
+    return golden_data
+
+
+def snapshot(data):
+    paths = sorted(path for path in data.rglob("*") if path.is_file())
+    return {path.relative_to(data).as_posix(): path.read_bytes() for path in paths}
+
+
+def made(data):
+    """What was made, in a form in which equal content is equal."""
+    found = {}
+    for name, content in snapshot(data).items():
+        if name.startswith(("scannet/posed_images", "metadata", "processed")) and "/." not in name:
+            found[name] = content
+    for path in sorted((data / "scannet/pcd_with_object_aabbs").rglob("*.pth")):
+        found[path.name] = {key: value.tobytes() for key, value in read_points(path).items()}
+    return found
+
+
+def test_all_is_made_once_and_inputs_are_left_alone(data, capsys):
+    before = snapshot(data)
+    prepare(data, workers=1)
+    after = snapshot(data)
+    assert {name: after[name] for name in before} == before
+    layout = Layout(data)
+    for scene in ("scene0001_00", "scene0003_00"):
+        assert len(list(layout.posed_images(scene).glob("*.jpg"))) == 12
+    selection = json.loads(layout.selection().read_text())
+    assert [record["video_id"][-12:] for record in selection] == ["scene0001_00", "scene0002_00", "scene0003_00"]
+    assert not [name for name in after if name.endswith(".part") or "jsonl" in name]
+    capsys.readouterr()
+    start = time.perf_counter()
+    prepare(data)
+    assert time.perf_counter() - start < 2
+    assert all(" 0 made" in line for line in capsys.readouterr().out.splitlines())
+    assert snapshot(data) == after
+
+
+def test_in_parallel_the_same_is_made(data, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    prepare(data, workers=1)
+    monkeypatch.setattr("llava.prepare.workers.FEW", 1)
+    prepare(copy, workers=2)
+    assert made(data) == made(copy)
+
+
+def test_a_killed_run_goes_on(data, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    prepare(copy, workers=1)
+    command = [sys.executable, "-c", "import sys; from llava.prepare.run import prepare; prepare(sys.argv[1], 1)"]
+    seen = []
+    for target in (
+        "scannet/posed_images/scene0002_00",
+        "scannet/pcd_with_object_aabbs/train/scene0001_00.pth",
+        "metadata/scannet_train_gt_box.json",
+    ):
+        run = subprocess.Popen([*command, str(data)], stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+        while not (data / target).exists() and run.poll() is None:
+            time.sleep(0.001)
+        run.send_signal(signal.SIGKILL)
+        run.wait()
+        seen.append((data / target).exists())
+    assert all(seen)
+    prepare(data, workers=1)
+    assert made(data) == made(copy)
+
+
+def test_the_journal_of_a_killed_frame_choice_is_used(data, monkeypatch):
+    prepare(data, workers=1)
+    path = Layout(data).selection()
+    whole = json.loads(path.read_text())
+    path.unlink()
+    first = {**whole[0], "num_all_voxels": -1}  # to be told from a new one
+    path.with_suffix(".part.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(whole[1])[:20])
+    prepare(data, workers=1)
+    assert json.loads(path.read_text()) == [first, *whole[1:]]
+
+
+def test_damaged_scenes_are_named_and_the_others_prepared(data):
+    layout = Layout(data)
+    layout.sens("scene0001_00").write_bytes(layout.sens("scene0001_00").read_bytes()[:20_000])
+    layout.mesh("scene0003_00").write_bytes(layout.mesh("scene0003_00").read_bytes()[:5_000])
+    with pytest.raises(ValueError, match="could not be prepared") as error:
+        prepare(data, workers=1)
+    assert "scene0001_00.sens: the file ends inside the frame" in str(error.value)
+    assert "scene0003_00_vh_clean_2.ply cannot be read" in str(error.value)
+    assert layout.posed_images("scene0003_00").is_dir() and layout.points("train", "scene0001_00").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("{}.aggregation.json", '{"segGroups": [', "is not valid JSON"),
+        ("{}_vh_clean_2.0.010000.segs.json", '{"segIndices": [1, 2]}', "2 segment ids for a mesh of 900 vertices"),
+        ("{}_vh_clean_2.ply", "ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "expected coloured vertices"),
+        ("{}.txt", "axisAlignment = 1 0 0\n", "axisAlignment has 3 numbers"),
+    ],
+)
+def test_bad_scan_files(data, name, content, message):
+    scene = "scene0001_00"
+    (Layout(data).scan(scene) / name.format(scene)).write_text(content)
+    with Workers(1) as workers:
+        outcome = steps.points(Layout(data), workers)
+    assert outcome.made == 2 and len(outcome.problems) == 1
+    assert message in outcome.problems[0] and scene in outcome.problems[0]
+
+
+def test_without_videos_posed_images_serve(data):
+    prepare(data, workers=1)
+    expected = Layout(data).selection().read_bytes()
+    for sens in (data / "scannet/scans").rglob("*.sens"):
+        sens.unlink()
+    Layout(data).selection().unlink()
+    prepare(data, workers=1)
+    assert Layout(data).selection().read_bytes() == expected
+
+
+def test_scans_that_are_not_there_are_counted(data, capsys):
+    (data / "scannet/meta_data/scannetv2_test.txt").write_text("scene0707_00\n")
+    prepare(data, workers=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert "3 made,     0 there, 1 without .sens" in lines[0]
+    assert "1 made,     0 there, 3 without mask" in lines[3]
+
+
+def test_a_new_scene_is_added_to_what_is_there(data):
+    train = data / "scannet/meta_data/scannetv2_train.txt"
+    names = train.read_text()
+    train.write_text("scene0001_00\n")
+    with Workers(1) as workers:
+        layout = Layout(data)
+        for step in (steps.posed_images, steps.points, steps.gt_boxes, steps.voxels, steps.selection):
+            step(layout, workers)
+        old = json.loads(layout.boxes("train", "gt").read_text())
+        train.write_text(names)
+        for step in (steps.posed_images, steps.points, steps.gt_boxes, steps.voxels, steps.selection):
+            assert step(layout, workers).made == 1
+    new = json.loads(layout.boxes("train", "gt").read_text())
+    assert new["scannet/scene0001_00"] == old["scannet/scene0001_00"] and len(new) == 2
+    assert len(read_voxels(layout.voxels())) == 3
+
+
+def test_records_follow_their_boxes_and_foreign_ones_are_kept(data):
+    prepare(data, workers=1)
+    mine, foreign = (data / f"processed/{name}_val_llava_style.json" for name in ("scanrefer_vg", "scanqa"))
+    before = mine.read_bytes()
+    note = data / "processed/.made_from.json"
+    made_from = json.loads(note.read_text())
+    del made_from[foreign.name]
+    note.write_text(json.dumps(made_from))
+    foreign.write_text("[]")
+    mine.write_text("[]")
+    os.utime(Layout(data).boxes("val", "gt"), ns=(1, 1))
+    prepare(data, workers=1)
+    assert mine.read_bytes() == before
+    assert foreign.read_text() == "[]"
+
+
+def test_one_preparation_at_a_time(tmp_path):
+    handle = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    with pytest.raises(ValueError, match="another process is preparing"), only_one(tmp_path):
+        pass
+    os.close(handle)
+    with only_one(tmp_path):
+        pass
+    with pytest.raises(ValueError, match="is no folder"):
+        prepare(tmp_path / "nowhere")
+
+
+def test_no_split_lists(tmp_path):
+    with pytest.raises(ValueError, match="none of ScanNet's lists"):
+        prepare(tmp_path)
+    lists = tmp_path / "scannet/meta_data"
+    lists.mkdir(parents=True)
+    for split in ("train", "val"):
+        (lists / f"scannetv2_{split}.txt").write_text("scene0000_00\n")
+    with pytest.raises(ValueError, match="scene0000_00 is already in the train list"):
+        prepare(tmp_path)
+
+
+def test_files_of_the_reference_are_read(tmp_path, golden):
+    expected = np.load(golden / "scannet_scan/expected_pcd.npz")
+    arrays = {key.split(".")[1]: expected[key] for key in expected.files if key.startswith("scene0001_00")}
+    torch.save(arrays, tmp_path / "numpy.pth")
+    for key, value in read_points(tmp_path / "numpy.pth").items():
+        np.testing.assert_array_equal(value, arrays[key])
+    (tmp_path / "voxels.pkl").write_bytes(pickle.dumps({"scene0001_00": [(1, 2, 3), (-4, 5, 6)]}))
+    np.testing.assert_array_equal(read_voxels(tmp_path / "voxels.pkl")["scene0001_00"], [(1, 2, 3), (-4, 5, 6)])
+
+
+class Trap:
+    def __reduce__(self):
+        return print, ("code was run",)
+
+
+def test_no_code_is_run_from_a_file(tmp_path, capsys):
+    torch.save({"xyz": Trap()}, tmp_path / "points.pth")
+    (tmp_path / "voxels.pkl").write_bytes(pickle.dumps({"scene": Trap()}))
+    with pytest.raises(ValueError, match=r"points.pth cannot be read"):
+        read_points(tmp_path / "points.pth")
+    with pytest.raises(ValueError, match=r"voxels.pkl cannot be read"):
+        read_voxels(tmp_path / "voxels.pkl")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_failed_replacement_keeps_the_old(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(TypeError), replaced(path) as partial:
+        partial.write_text(b"no text")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    (tmp_path / ".file.part").mkdir()  # left by a killed run
+    with replaced(path) as partial:
+        partial.write_text("new")
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

@@ -70,12 +70,14 @@ def load(
     folder: str | Path,
     dtype: torch.dtype = torch.float32,
     new_parts: tuple[str, ...] = (),
+    positions: dict[str, Any] | None = None,
 ) -> SceneLM:
     """Read a model from a folder of this project's, Video-3D LLM's or LLaVA-Video's making.
 
     Args:
         folder: with ``config.json`` and safetensors.
         dtype: of the parameters.
+        positions: fields of `Positions` to use instead of the folder's own; a learnt encoding then starts anew.
         new_parts: prefixes of parameter names that the folder may lack and that then start from random
             weights, e.g. ``("ground_head.",)`` for a video model that has never grounded anything.
 
@@ -98,6 +100,8 @@ def load(
             f"{folder / 'config.json'} has model type {model_type!r}, "
             f"expected {SceneLMConfig.model_type!r} or 'llava_qwen'"
         )
+    if positions is not None:
+        config.positions, new_parts = dict(positions), (*new_parts, "positions.")
     model, report = SceneLM.from_pretrained(
         folder,
         config=config,

@@ -1,0 +1,250 @@
+"""The `llava` command. Each verb is a function here; what it needs is imported when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+# Heavy imports belong into the functions: `llava --help` must not pay for torch.
+
+
+def rooms_make(
+    out: Path,
+    scenes: int = 560,
+    seed: int = 0,
+    workers: int | None = None,
+) -> None:
+    """Make the embedded data set: furnished rooms, written exactly as ScanNet and its benchmarks are.
+
+    Args:
+        out: data folder to write (raw half; `llava prepare` makes the rest).
+        scenes: how many; a tenth and at most 60 of them are held out.
+        seed: other seeds give other rooms.
+        workers: processes; default: all cores.
+    """
+    from llava.rooms.make import make_rooms
+
+    make_rooms(out, scenes=scenes, seed=seed, workers=workers)
+
+
+def rooms_show(out: Path = Path("rooms.png"), seed: int = 0, rooms: int = 6) -> None:
+    """Draw a contact sheet of some rooms.
+
+    Args:
+        out: PNG to write.
+        seed: as in `llava rooms make`.
+        rooms: how many.
+    """
+    from llava.rooms.make import preview
+
+    preview(out, seed=seed, rooms=rooms)
+    print(out)
+
+
+def prepare(data: Path = Path("data"), workers: int | None = None) -> None:
+    """Make everything that a data folder still lacks: posed images, boxes, voxels, frame choices, records.
+
+    Args:
+        data: folder with the raw data of ScanNet or of `llava rooms make`.
+        workers: processes; default: all cores.
+    """
+    from llava.prepare.run import prepare as run
+
+    run(data, workers=workers)
+
+
+def doctor(data: Path = Path("data")) -> None:
+    """Say what a data folder has, what is missing or broken, and where to get it; exit code 1 unless complete.
+
+    Args:
+        data: the folder.
+    """
+    from llava.prepare.doctor import doctor as examine
+
+    report = examine(data)
+    print(report)
+    if not report.complete:
+        sys.exit(1)
+
+
+def scene_info(path: Path) -> None:
+    """Describe a capture: frames kept and dropped, sizes, depth range, extent.
+
+    Args:
+        path: a capture folder (ScanNet posed_images, a posed folder such as 7-Scenes, or a stored scene).
+    """
+    from llava.captures.check import info
+
+    info(path)
+
+
+def sample(path: Path, strategy: str = "mc", frames: int = 8, out: Path = Path("picks.png")) -> None:
+    """Choose frames of a capture and draw them with the area that they cover.
+
+    Args:
+        path: a capture folder.
+        strategy: uniform, mc, mc-ratio95 or mc-ratio90.
+        frames: at most so many.
+        out: PNG to write.
+    """
+    from llava.frames import sample_to_picture
+
+    sample_to_picture(path, strategy, frames, out)
+
+
+def train(args: Sequence[str]) -> None:
+    """Train a recipe: `llava train RECIPE [--data DIR] [--out DIR] [overrides]`."""
+    from llava.session import parse_training, train_recipe
+
+    train_recipe(parse_training("llava train", args))
+
+
+def run(args: Sequence[str]) -> None:
+    """Data, training, evaluation and report in one go: `llava run [RECIPE] [--data DIR] [--out DIR] [overrides]`."""
+    from llava.session import run_everything
+
+    run_everything(args)
+
+
+def evaluate(
+    checkpoint: Path,
+    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d"),
+    strategy: str | None = None,
+    frames: int | None = None,
+    data: Path | None = None,
+    results: Path = Path("results"),
+    split: str = "val",
+    boxes: str | None = None,
+    limit: int | None = None,
+) -> None:
+    """Answer benchmarks with a checkpoint and score the answers.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        tasks: benchmarks, by name.
+        strategy: frame sampling; default: as in training.
+        frames: at most so many frames a scene; default: as in training.
+        data: data folder; default: the one that the checkpoint was trained on.
+        results: folder for answers and scores.
+        split: val, or test where there is one.
+        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says.
+        limit: only the first so many scenes.
+    """
+    from llava.session import evaluate_checkpoint
+
+    evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit)
+
+
+def report(run_name: str, data: Path | None = None, results: Path = Path("results")) -> None:
+    """Gather a run's five benchmarks into results/<run>/report.{json,md,html}.
+
+    Args:
+        run_name: as in results/<benchmark>/<run>.json.
+        data: data folder; default: the one that was evaluated on.
+        results: folder of answers and scores.
+    """
+    from llava.session import report_run
+
+    report_run(run_name, data, results)
+
+
+def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
+    """Ask a question about a capture.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        scene: a capture folder.
+        question: in plain words.
+        strategy: frame sampling; default: as in training.
+        frames: at most so many; default: as in training.
+    """
+    from llava.session import ask_scene
+
+    print(ask_scene(checkpoint, scene, question, strategy, frames))
+
+
+def pretrain(args: Sequence[str]) -> None:
+    """Make the small base model that `rooms` starts from: `llava pretrain [--out DIR] [overrides]`."""
+    from llava.session import pretrain_base
+
+    pretrain_base(args)
+
+
+@dataclass(frozen=True)
+class Verb:
+    """A command: its words, what runs it, and whether it parses its arguments itself."""
+
+    words: str
+    action: Callable
+    own_parser: bool = False
+
+    @property
+    def summary(self) -> str:
+        return (self.action.__doc__ or "").strip().splitlines()[0]
+
+
+VERBS = (
+    Verb("run", run, own_parser=True),
+    Verb("rooms make", rooms_make),
+    Verb("rooms show", rooms_show),
+    Verb("prepare", prepare),
+    Verb("doctor", doctor),
+    Verb("scene info", scene_info),
+    Verb("sample", sample),
+    Verb("train", train, own_parser=True),
+    Verb("eval", evaluate),
+    Verb("report", report),
+    Verb("ask", ask),
+    Verb("pretrain", pretrain, own_parser=True),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a verb. A ValueError is a message to the user: it ends the program with code 2 and no traceback."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(overview())
+        return
+    verb = next((v for v in VERBS if args[: len(v.words.split())] == v.words.split()), None)
+    if verb is None:
+        sys.exit(f"llava: unknown command {' '.join(args[:2])!r}{_hint(args)}; `llava --help` lists all")
+    rest = args[len(verb.words.split()) :]
+    try:
+        if verb.own_parser:
+            verb.action(rest)
+        else:
+            import tyro
+
+            positional = {"config": (tyro.conf.PositionalRequiredArgs,)}
+            tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, **positional)
+    except ValueError as error:
+        print(f"llava {verb.words}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def overview() -> str:
+    """The tour of all commands."""
+    width = max(len(verb.words) for verb in VERBS)
+    lines = [f"  llava {verb.words:<{width}}  {verb.summary}" for verb in VERBS]
+    return "\n".join(
+        [
+            "Large language models that understand 3D scenes from posed RGB-D video.",
+            "",
+            *lines,
+            "",
+            "`llava COMMAND --help` shows a command's options.",
+        ]
+    )
+
+
+def _hint(args: Sequence[str]) -> str:
+    words = [verb.words for verb in VERBS]
+    near = get_close_matches(" ".join(args[:2]), words, n=1) or get_close_matches(args[0], words, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Scene packs: one prefix, many branches, one row of a batch (DESIGN section 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from llava.data import chat
+from llava.data.mixture import Pack
+from llava.data.scenes import SceneInputs, SceneSource
+from llava.geometry.boxes import iou, rotate_quarter
+from llava.types import Batch, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+MATCH_IOU = 0.5  # an offered box is a right answer when it overlaps a target box by this much
+
+
+@dataclass(frozen=True)
+class PackedScene:
+    """One row of a batch before padding."""
+
+    input_ids: np.ndarray  # (T,)
+    position_ids: np.ndarray  # (T,)
+    branch_ids: np.ndarray  # (T,)
+    labels: np.ndarray  # (T,)
+    coord_points: np.ndarray  # (C, 3) metres
+    ground_targets: np.ndarray  # (G, n + 1) bool
+    scene: SceneInputs
+
+
+class PackedScenes(torch.utils.data.Dataset):
+    """The packs of a plan, ready to be collated; an item is read when it is asked for."""
+
+    def __init__(
+        self,
+        plan: Sequence[Pack],
+        samples: Sequence[Sample],
+        source: SceneSource,
+        tokenizer: PreTrainedTokenizerBase,
+        settings: chat.Chat,
+        blind: bool = False,
+    ) -> None:
+        self.plan, self.samples, self.source = plan, samples, source
+        self.tokenizer, self.settings, self.blind = tokenizer, settings, blind
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, index: int) -> PackedScene:
+        pack = self.plan[index]
+        scene = self.source.load(pack.scene).turned(pack.turn)
+        if self.blind:
+            scene = without_views(scene)
+        samples = [self.samples[i] for i in pack.samples]
+        return pack_scene(self.tokenizer, self.settings, scene, samples, pack.turn)
+
+
+def without_views(scene: SceneInputs) -> SceneInputs:
+    """The scene for a model that sees nothing: no tokens, and boxes without looks."""
+    inputs = {key: value[:0] for key, value in scene.inputs.items()}
+    return SceneInputs(inputs, 0, scene.objects, scene.object_masks[:, :0])
+
+
+def pack_scene(
+    tokenizer: PreTrainedTokenizerBase,
+    settings: chat.Chat,
+    scene: SceneInputs,
+    samples: Sequence[Sample],
+    turn: int = 0,
+) -> PackedScene:
+    """One prefix and a branch a sample; positions restart at the prefix length in every branch."""
+    prefix = chat.prefix_ids(tokenizer, settings, scene.num_tokens)
+    branches = [chat.branch(tokenizer, sample) for sample in samples]
+    start = len(prefix)
+    return PackedScene(
+        input_ids=np.concatenate([prefix, *(b.ids for b in branches)]).astype(np.int64),
+        position_ids=np.concatenate([np.arange(start), *(start + np.arange(len(b.ids)) for b in branches)]),
+        branch_ids=np.concatenate(
+            [np.zeros(start, int), *(np.full(len(b.ids), i + 1) for i, b in enumerate(branches))]
+        ),
+        labels=np.concatenate([np.full(start, chat.IGNORE), *(b.labels for b in branches)]).astype(np.int64),
+        coord_points=np.concatenate([np.empty((0, 3)), *(coord_points(s, turn) for s in samples)]).astype(np.float32),
+        ground_targets=np.array(
+            [ground_target(s, scene.objects, turn) for s in samples if s.boxes is not None], dtype=bool
+        ).reshape(-1, len(scene.objects) + 1),
+        scene=scene,
+    )
+
+
+def coord_points(sample: Sample, turn: int = 0) -> np.ndarray:
+    """(C, 3) the points that the question's "<coord>" marks stand for, metres.
+
+    Raises ValueError when the question asks about a place that the sample does not give.
+    """
+    marks = sample.question.count(chat.COORD)
+    if marks == 0:
+        return np.empty((0, 3))
+    if sample.coord is None:
+        raise ValueError(f"{sample.task} {sample.id}: the question has <coord> but the sample has no box")
+    return np.repeat(rotate_quarter(np.asarray(sample.coord, float)[None], turn)[:, :3], marks, axis=0)
+
+
+def ground_target(sample: Sample, objects: np.ndarray, turn: int = 0) -> np.ndarray:
+    """(n + 1,) bool: which of the offered boxes answer the sample; the last column says that none does."""
+    target = np.zeros(len(objects) + 1, dtype=bool)
+    if len(sample.boxes) and len(objects):
+        target[:-1] = iou(objects, rotate_quarter(sample.boxes, turn)).max(axis=1) >= MATCH_IOU
+    target[-1] = not target.any()
+    return target
+
+
+def collate(rows: Sequence[PackedScene]) -> dict:
+    """Pad the rows to one length and join their scenes: the fields of `Batch` by name."""
+    length = max(len(row.input_ids) for row in rows)
+    count = max(len(row.scene.objects) for row in rows)
+
+    def pad(name: str, fill: int) -> torch.Tensor:
+        padded = np.full((len(rows), length), fill, dtype=np.int64)
+        for i, row in enumerate(rows):
+            values = vars(row)[name]
+            padded[i, : len(values)] = values
+        return torch.from_numpy(padded)
+
+    objects = torch.zeros(len(rows), count, 6)
+    valid = torch.zeros(len(rows), count, dtype=torch.bool)
+    targets = []
+    for i, row in enumerate(rows):
+        n = len(row.scene.objects)
+        objects[i, :n] = torch.from_numpy(np.asarray(row.scene.objects, dtype=np.float32))
+        valid[i, :n] = True
+        target = np.zeros((len(row.ground_targets), count + 1), dtype=bool)
+        target[:, :n], target[:, -1] = row.ground_targets[:, :-1], row.ground_targets[:, -1]
+        targets.append(target)
+    batch = Batch(
+        input_ids=pad("input_ids", 0),
+        position_ids=pad("position_ids", 0),
+        branch_ids=pad("branch_ids", -1),
+        labels=pad("labels", chat.IGNORE),
+        scene={key: torch.cat([row.scene.inputs[key] for row in rows]) for key in rows[0].scene.inputs},
+        coord_points=torch.from_numpy(np.concatenate([row.coord_points for row in rows])),
+        objects=objects,
+        objects_valid=valid,
+        object_masks=tuple(row.scene.object_masks for row in rows),
+        ground_targets=torch.from_numpy(np.concatenate(targets)),
+    )
+    return vars(batch)

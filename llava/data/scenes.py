@@ -1,0 +1,113 @@
+"""From a scene's name to what the model reads of it: chosen frames, encoder inputs and boxes to choose from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llava.captures import open_scene
+from llava.captures.pixels import load_views
+from llava.frames import read_selection
+from llava.frames import sample as sample_frames
+from llava.geometry.boxes import rotate_quarter
+
+if TYPE_CHECKING:
+    import torch
+
+    from llava.types import Scene
+
+BOXES = ("gt", "pred", "gt+pred", "none")
+
+
+@dataclass(frozen=True)
+class SceneInputs:
+    """What one scene contributes to a pack."""
+
+    inputs: dict[str, torch.Tensor]  # the encoder's, without object_masks
+    num_tokens: int
+    objects: np.ndarray  # (n, 6) boxes to choose from, metres
+    object_masks: torch.Tensor  # (n, V, H', W') bool
+
+    def turned(self, turn: int) -> SceneInputs:
+        """The same scene with its world turned by `turn` quarters about z."""
+        if turn == 0:
+            return self
+        import torch
+
+        coords = rotate_quarter(self.inputs["coords"].numpy(), turn).astype(np.float32)
+        inputs = {**self.inputs, "coords": torch.from_numpy(coords)}
+        return SceneInputs(inputs, self.num_tokens, rotate_quarter(self.objects, turn), self.object_masks)
+
+
+@dataclass
+class SceneSource:
+    """Loads scenes of a data folder by name, and remembers them (a pack of the same scene soon follows)."""
+
+    root: Path
+    split: str  # "train" | "val" | "test": which box files apply
+    strategy: str
+    max_frames: int
+    image_size: int
+    processor: Callable  # an encoder's: (Views, boxes) -> inputs
+    boxes: str = "pred"  # one of BOXES
+    remember: int = 1024  # scenes kept in memory
+    _boxes: dict[str, list] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.boxes not in BOXES:
+            hint = get_close_matches(self.boxes, BOXES, n=1) or BOXES[:1]
+            raise ValueError(
+                f"unknown boxes {self.boxes!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?"
+            )
+        self._boxes = {kind: self._read_boxes(kind) for kind in self.boxes.split("+") if kind != "none"}
+        selection = self.root / "metadata" / "scannet_select_frames.json"
+        self._selection = read_selection(selection) if selection.exists() else {}
+        self.load = lru_cache(maxsize=self.remember)(self._load)
+
+    def __getstate__(self) -> dict:
+        return {k: v for k, v in self.__dict__.items() if k != "load"}  # a worker process starts with an empty memory
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state)
+        self.load = lru_cache(maxsize=self.remember)(self._load)
+
+    def scene(self, name: str) -> Scene:
+        """Open `scannet/<scene>`; raises ValueError that names the folder when it is not there."""
+        dataset, scene_id = name.split("/")
+        folder = self.root / dataset / "posed_images" / scene_id
+        if not folder.is_dir():
+            raise ValueError(f"scene {name!r} is asked about but {folder} is missing: run `llava prepare {self.root}`")
+        return open_scene(folder)
+
+    def objects(self, name: str) -> np.ndarray:
+        """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry."""
+        found = []
+        for kind, boxes in self._boxes.items():
+            if name not in boxes:
+                raise ValueError(f"scene {name!r} has no {kind} boxes in {self._box_file(kind)}: run `llava prepare`")
+            found.extend(boxes[name])
+        return np.array(found, dtype=np.float32).reshape(-1, 6)
+
+    def _load(self, name: str) -> SceneInputs:
+        scene = self.scene(name)
+        indices = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
+        objects = self.objects(name)
+        inputs = dict(self.processor(load_views(scene, indices, self.image_size), objects))
+        masks = inputs.pop("object_masks")
+        return SceneInputs(inputs, self.processor.num_tokens(inputs), objects, masks)
+
+    def _box_file(self, kind: str) -> Path:
+        return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
+
+    def _read_boxes(self, kind: str) -> dict:
+        path = self._box_file(kind)
+        if not path.exists():
+            raise ValueError(f"{path} is missing: run `llava prepare {self.root}`")
+        return json.loads(path.read_text())

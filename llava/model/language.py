@@ -1,0 +1,39 @@
+"""The size of the language model; the model itself is Hugging Face's Qwen2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import Qwen2Config
+
+
+@dataclass(frozen=True)
+class Language:
+    """Qwen2-7B by default."""
+
+    hidden_size: int = 3584
+    intermediate_size: int = 18944
+    num_layers: int = 28
+    num_heads: int = 28
+    num_kv_heads: int = 4
+    tie_embeddings: bool = False
+    max_positions: int = 32768
+    rope_theta: float = 1e6
+
+    def to_qwen2(self, vocab_size: int) -> Qwen2Config:
+        """The Hugging Face config for a tokenizer of `vocab_size` ids."""
+        from transformers import Qwen2Config
+
+        return Qwen2Config(
+            vocab_size=vocab_size,
+            hidden_size=self.hidden_size,
+            intermediate_size=self.intermediate_size,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            num_key_value_heads=self.num_kv_heads,
+            tie_word_embeddings=self.tie_embeddings,
+            max_position_embeddings=self.max_positions,
+            rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
+        )

@@ -1,0 +1,161 @@
+"""Evaluation: each scene's prefix is computed once, and its questions are answered in batches from the cache.
+
+Answers are appended to a jsonl as they come, one line a question, so that a killed run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from llava.data import chat
+from llava.data.pack import coord_points, without_views
+from llava.data.scenes import SceneInputs, SceneSource
+from llava.model.decoding import Prefix, greedy, ground, prefill
+from llava.tasks import TASKS
+from llava.types import Prediction, Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from llava.model.scene_lm import SceneLM
+
+QUESTIONS = 32  # answered at once
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a file of answers depends on; stored beside it, so that answers of different runs never mix."""
+
+    model: str  # name of the checkpoint folder
+    weights: str  # digest of the weights
+    split: str
+    strategy: str
+    frames: int
+    boxes: str
+    mode: str  # "ours" | "video3d"
+    blind: bool = False
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model with all that it needs to be asked about a scene."""
+
+    model: SceneLM
+    tokenizer: PreTrainedTokenizerBase
+    settings: chat.Chat
+    blind: bool = False
+
+    @torch.no_grad()
+    def answer(self, scene: SceneInputs, samples: Sequence[Sample], max_new_tokens: int) -> list[Prediction]:
+        """Answers in the order of `samples`, which are all of one kind: to be found (boxes), or to be told (text)."""
+        scene = without_views(scene) if self.blind else scene
+        prefix_ids = chat.prefix_ids(self.tokenizer, self.settings, scene.num_tokens)
+        prefix = prefill(self.model, torch.tensor(prefix_ids), scene.inputs)
+        found: list[Prediction] = []
+        for start in range(0, len(samples), QUESTIONS):
+            some = samples[start : start + QUESTIONS]
+            ask = self._find if some[0].boxes is not None else self._tell
+            found.extend(ask(prefix, scene, some, max_new_tokens))
+        return found
+
+    def _tell(self, prefix: Prefix, scene: SceneInputs, samples: Sequence[Sample], limit: int) -> Iterator[Prediction]:
+        askable = [s for s in samples if chat.COORD not in s.question or s.coord is not None]
+        ids = [torch.tensor(chat.question_ids(self.tokenizer, s.question)) for s in askable]
+        points = [torch.from_numpy(coord_points(s).astype(np.float32)) for s in askable]
+        eos = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
+        answers = greedy(self.model, prefix, ids, points, limit, eos)
+        texts = {id(s): self.tokenizer.decode(a).strip() for s, a in zip(askable, answers, strict=True)}
+        # A question about a place that no proposal gives (Scan2Cap) is answered by "", as published.
+        return (Prediction(s, text=texts.get(id(s), "")) for s in samples)
+
+    def _find(self, prefix: Prefix, scene: SceneInputs, samples: Sequence[Sample], limit: int) -> Iterator[Prediction]:
+        mark = self.tokenizer.convert_tokens_to_ids(chat.GROUND)
+        ids = [torch.tensor([*chat.question_ids(self.tokenizer, s.question), mark]) for s in samples]
+        objects = torch.from_numpy(np.asarray(scene.objects, dtype=np.float32))
+        scores = ground(self.model, prefix, ids, objects, scene.object_masks).float().numpy()
+        return (Prediction(s, objects=scene.objects, scores=row) for s, row in zip(samples, scores, strict=True))
+
+
+def evaluate(
+    answerer: Answerer,
+    source: SceneSource,
+    task_name: str,
+    samples: Sequence[Sample],
+    run: Run,
+    out: Path,
+) -> Path:
+    """Answer all `samples` of a task into the jsonl `out`, going on where an earlier run of the same kind stopped.
+
+    An `out` that another run made (other weights, frames, boxes ...) is kept as `<out>.old`.
+    """
+    task = TASKS[task_name]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    done = _resume(out, run)
+    by_scene: dict[str, list[Sample]] = {}
+    for sample in samples:
+        if sample.id not in done:
+            by_scene.setdefault(sample.scene, []).append(sample)
+    answerer.model.eval()
+    prompt = answerer.settings.instruction
+    with out.open("a", encoding="utf-8") as lines, tqdm(total=len(samples), initial=len(done), desc=task_name) as bar:
+        for scene, asked in by_scene.items():
+            predictions = answerer.answer(source.load(scene), asked, task.max_new_tokens)
+            for prediction in predictions:
+                text = f"{prompt}\n{prediction.sample.question}"
+                lines.write(json.dumps(task.answer_record(prediction, run.model, text)) + "\n")
+            lines.flush()
+            bar.update(len(asked))
+    return out
+
+
+def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
+    """Score a file of answers; writes `<answers>.json` beside it: the scores, and what they were measured on."""
+    records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    scores = TASKS[task_name].score(records, data)
+    result = {**scores, **vars(run), "count": len(records), "scenes": len({r["scene"] for r in records})}
+    partial = answers.with_suffix(".json.partial")
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(answers.with_suffix(".json"))
+    return result
+
+
+def digest(folder: Path) -> str:
+    """A short digest of a checkpoint's weights."""
+    found = sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:16]
+
+
+def _resume(out: Path, run: Run) -> set:
+    """Ids that `out` already answers; cuts off a line that a kill left half-written."""
+    header = out.with_suffix(".run.json")
+    wanted = json.dumps(vars(run), indent=1) + "\n"
+    if out.exists() and (not header.exists() or header.read_text() != wanted):
+        out.replace(out.with_name(out.name + ".old"))
+        print(f"{out} was made by another run; kept as {out.name}.old")
+    header.write_text(wanted)
+    if not out.exists():
+        return set()
+    content = out.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        with out.open("r+b") as file:
+            file.truncate(len(whole))
+    return {json.loads(line)["sample_id"] for line in whole.splitlines()}
+
+
+def with_frames(source: SceneSource, strategy: str, frames: int) -> SceneSource:
+    """The same scenes looked at through other frames."""
+    return replace(source, strategy=strategy, max_frames=frames)

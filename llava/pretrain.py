@@ -1,0 +1,271 @@
+"""A small base model from plain pictures, for what a pretrained video model is to the published recipe.
+
+Three things are learnt, none of them 3D: the tower tells class and colour of every patch; the language model
+answers questions about pictures (`rooms/image_text.py`); and it finds what lies at a marked place. For the last,
+pictures are hung up as *posters*: flat, at random places and sizes, so that a mark on a poster and the patches
+of the poster are encoded in one coordinate frame. A third of the packs hangs nothing up, so that a model
+without position encoding can start from the same base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from llava.data.pack import PackedScene, pack_scene
+from llava.data.scenes import SceneInputs
+from llava.pretrain_config import PretrainConfig
+from llava.rooms.describe import multi3drefer, scanrefer
+from llava.rooms.image_text import FIND_ANY, QA, SITUATED, image_facts
+from llava.rooms.pictures import Pictures, room_of
+from llava.rooms.questions import scanqa
+from llava.rooms.situations import sqa3d
+from llava.types import Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from transformers import PreTrainedTokenizerBase
+
+    from llava.data.chat import Chat
+    from llava.encoders.siglip import Siglip
+
+
+HANGING = ((-3.5, -3.5, 0.2), (3.5, 3.5, 2.4))  # metres, corners of the space where posters hang
+
+
+def corpus_texts(rooms: int, chat: Chat) -> Iterator[str]:
+    """What the tokenizer is learnt from: the language of the benchmarks about these rooms, and of the base itself."""
+    yield from (f"{chat.system}\n", f"{chat.instruction}\n", "user\n", "assistant\n")
+    for index in range(rooms):
+        rng = np.random.default_rng([index, 5])
+        room = room_of(index)
+        visible = {item.id for item in room.items if not item.shell}
+        for record in scanrefer(room, visible, rng) + multi3drefer(room, visible, rng):
+            yield FIND_ANY.format(record["description"].capitalize())
+            yield record["description"].capitalize()
+        for record in scanqa(room, visible, rng, "train"):
+            yield QA.format(record["question"])
+            yield from record["answers"]
+        questions, annotations = sqa3d(room, visible, rng)
+        for record in questions:
+            for situation in (record["situation"], *record["alternative_situation"]):
+                yield SITUATED.format(f"{situation} {record['question']}")
+        yield from (answer["answer"] for record in annotations for answer in record["answers"])
+        for fact in image_facts([i for i in room.items if not i.shell], 30, rng, marks=True):
+            yield fact.question.replace("<coord>", "")
+            yield fact.answer
+
+
+def train_tower(tower: nn.Module, encoder: Siglip, corpus: Sequence[Pictures], config: PretrainConfig) -> nn.ModuleDict:
+    """Teach the tower to tell the class and the colour of what each patch shows.
+
+    Returns the two linear heads that were learnt with it; they serve to measure the tower and are then thrown away.
+    """
+    images, targets, words = _patch_labels(corpus)
+    heads = nn.ModuleDict({key: nn.Linear(encoder.hidden_size, len(words[key])) for key in words})
+    parameters = [*tower.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=config.tower_lr, weight_decay=0.05, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.tower_lr, config.tower_steps, pct_start=0.05)
+    rng = np.random.default_rng(config.seed)
+    bar = tqdm(range(config.tower_steps), desc="tower", mininterval=10)
+    for step in bar:
+        chosen = np.sort(rng.integers(len(images), size=config.tower_batch))
+        pixels, wanted = _mirrored(images[chosen], {key: target[chosen] for key, target in targets.items()}, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = tower(pixels).last_hidden_state
+            logits = {key: head(features) for key, head in heads.items()}
+        loss = sum(F.cross_entropy(logits[key].flatten(0, 1).float(), wanted[key].flatten()) for key in heads)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    return heads
+
+
+@torch.no_grad()
+def patch_accuracy(
+    tower: nn.Module, heads: nn.ModuleDict, corpus: Sequence[Pictures], vocabulary: Sequence[Pictures]
+) -> dict[str, float]:
+    """Share of patches on things (not on walls, floor or ceiling) whose class and colour the heads tell, in percent.
+
+    Args:
+        vocabulary: the corpus that the heads were trained on; fixes what their outputs mean.
+    """
+    words = _words(vocabulary)
+    right: dict[str, list[torch.Tensor]] = {key: [] for key in heads}
+    for pictures in corpus:
+        thing = torch.from_numpy(np.isin(pictures.patches, [i for i, item in pictures.items.items() if not item.shell]))
+        features = tower(_pixels(pictures.images)).last_hidden_state
+        for key, target in _labels_of(pictures, words).items():
+            right[key].append((heads[key](features).argmax(-1) == target.flatten(1))[thing.flatten(1)])
+    return {key: 100 * torch.cat(found).float().mean().item() for key, found in right.items()}
+
+
+class ImagePacks(torch.utils.data.Dataset):
+    """Scene packs whose scene is a handful of pictures of one room; pack `index` is always the same one."""
+
+    def __init__(
+        self,
+        corpus: Sequence[Pictures],
+        packs: int,
+        questions: int,
+        encoder: Siglip,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
+        config: PretrainConfig,
+    ) -> None:
+        self.corpus, self.packs, self.questions = corpus, packs, questions
+        self.encoder, self.tokenizer, self.chat, self.config = encoder, tokenizer, chat, config
+
+    def __len__(self) -> int:
+        return self.packs
+
+    def __getitem__(self, index: int) -> PackedScene:
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        scene, samples = self.questions_about(self.corpus[int(rng.integers(len(self.corpus)))], rng)
+        return pack_scene(self.tokenizer, self.chat, scene, samples)
+
+    def questions_about(self, pictures: Pictures, rng: np.random.Generator) -> tuple[SceneInputs, list[Sample]]:
+        """Some of the pictures as a scene, and questions about what they show."""
+        views = rng.permutation(len(pictures.images))[: 1 + int(rng.integers(len(pictures.images)))]
+        shown = HungPictures(pictures, views, self.encoder.cells, rng)
+        marks = bool(rng.random() < self.config.posters)
+        facts = image_facts(shown.seen, self.questions, rng, marks)
+        samples = [
+            Sample(
+                id=i,
+                task="pictures",
+                scene="pictures",
+                question=fact.question,
+                answer=fact.answer,
+                coord=None if fact.mark is None else shown.mark(fact.mark, rng),
+                boxes=None if fact.targets is None else shown.boxes(fact.targets),
+            )
+            for i, fact in enumerate(facts)
+        ]
+        return shown.scene(hung=marks), samples
+
+
+@dataclass
+class HungPictures:
+    """Pictures hung up as posters: each a square in a plane of two axes, somewhere in the room."""
+
+    pictures: Pictures
+    views: np.ndarray
+    cells: int
+    rng: np.random.Generator
+    seen: list = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.patches = self.pictures.patches[self.views]  # (V, g, g)
+        ids, counts = np.unique(self.patches, return_counts=True)
+        self.seen = [
+            self.pictures.items[int(i)]
+            for i, count in zip(ids, counts, strict=True)
+            if count >= 2 and i >= 0 and not self.pictures.items[int(i)].shell
+        ]
+        grid = self.patches.shape[1]
+        planes = np.stack([self.rng.permutation(3)[:2] for _ in self.views])  # which two axes each poster spans
+        signs = self.rng.choice([-1.0, 1.0], size=(len(self.views), 2))
+        widths = self.rng.uniform(1.2, 3.5, size=len(self.views))
+        steps = (np.arange(grid) + 0.5) / grid - 0.5
+        self.coords = np.repeat(self.rng.uniform(*HANGING, (len(self.views), 3))[:, None, None], grid, 1)
+        self.coords = np.repeat(self.coords, grid, 2)  # (V, g, g, 3) centre of each patch
+        for v, (right, down) in enumerate(planes):
+            self.coords[v, :, :, right] += signs[v, 0] * widths[v] * steps[None, :]
+            self.coords[v, :, :, down] += signs[v, 1] * widths[v] * steps[:, None]
+
+    def mark(self, item: int, rng: np.random.Generator) -> np.ndarray:
+        """(6,) a small box near one patch of the item; a little off, as a box's centre is off its surface."""
+        v, row, column = np.argwhere(self.patches == item)[int(rng.integers((self.patches == item).sum()))]
+        return np.concatenate([self.coords[v, row, column] + rng.normal(0, 0.08, 3), np.full(3, 0.05)])
+
+    def boxes(self, items: Sequence[int]) -> np.ndarray:
+        """(n, 6) a small box per item at its middlemost patch in the picture that shows most of it."""
+        boxes = np.empty((len(items), 6), dtype=np.float32)
+        for i, item in enumerate(items):
+            own = self.patches == item
+            v = int(own.sum(axis=(1, 2)).argmax())
+            places = np.argwhere(own[v])
+            row, column = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
+            boxes[i] = [*self.coords[v, row, column], 0.02, 0.02, 0.02]
+        return boxes
+
+    def scene(self, hung: bool) -> SceneInputs:
+        """The pictures as the encoder's inputs; without places unless they are hung up."""
+        pixels = _pixels(self.pictures.images[self.views])
+        patches = torch.from_numpy(self.coords.astype(np.float32)).permute(0, 3, 1, 2)
+        coords = F.interpolate(patches, size=(self.cells, self.cells), mode="bilinear").permute(0, 2, 3, 1)
+        ids = [item.id for item in self.seen]
+        masks = torch.from_numpy(np.stack([self.patches == i for i in ids]))
+        inputs = {
+            "pixel_values": pixels,
+            "coords": coords,
+            "valid": torch.full(coords.shape[:3], hung),
+        }
+        tokens = len(self.views) * self.cells * (self.cells + 1)
+        return SceneInputs(inputs, tokens, self.boxes(ids), masks)
+
+
+def _words(corpus: Sequence[Pictures]) -> dict[str, list[str]]:
+    """All classes and colours that occur, in alphabetical order."""
+    items = [item for pictures in corpus for item in pictures.items.values()]
+    return {key: sorted({vars(item)[key] for item in items}) for key in ("label", "color")}
+
+
+def _labels_of(pictures: Pictures, words: dict[str, list[str]]) -> dict[str, torch.Tensor]:
+    """(F, g, g) number of each patch's class and colour; -100 for a word that is not in `words`."""
+    numbers = {}
+    for key, known in words.items():
+        number = {word: n for n, word in enumerate(known)}
+        table = np.full(max(pictures.items) + 1, -100)
+        for i, item in pictures.items.items():
+            table[i] = number.get(vars(item)[key], -100)
+        numbers[key] = torch.from_numpy(table[pictures.patches])
+    return numbers
+
+
+def _patch_labels(corpus: Sequence[Pictures]) -> tuple[Pixels, dict[str, torch.Tensor], dict[str, list[str]]]:
+    """All images, class and colour numbers (N, g, g), and the words behind the numbers."""
+    words = _words(corpus)
+    labels = [_labels_of(pictures, words) for pictures in corpus]
+    return Pixels(corpus), {key: torch.cat([found[key] for found in labels]) for key in words}, words
+
+
+class Pixels:
+    """The images (N, S, S, 3) of a corpus by number; they stay on disk until they are asked for."""
+
+    def __init__(self, corpus: Sequence[Pictures]) -> None:
+        self.corpus, self.each = corpus, len(corpus[0].images)
+
+    def __len__(self) -> int:
+        return len(self.corpus) * self.each
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        return np.stack([self.corpus[n // self.each].images[n % self.each] for n in numbers])
+
+
+def _pixels(images: np.ndarray) -> torch.Tensor:
+    """uint8 (N, S, S, 3) -> what the tower reads, (N, 3, S, S) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _mirrored(
+    images: np.ndarray, targets: dict[str, torch.Tensor], rng: np.random.Generator
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Pixels with half of the pictures mirrored, and the targets (N, g, g) (N, g * g) mirrored alike."""
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)
+    pixels = _pixels(images)
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
+    return pixels, {k: torch.where(mirrored[:, None, None], t.flip(2), t).flatten(1) for k, t in targets.items()}

@@ -1,0 +1,163 @@
+"""Named, complete configurations: the only place where choices are made.
+
+A recipe is composed of the parts' own configs, can be overridden from the command line
+(`llava train rooms --train.packs 500`), is saved whole beside every checkpoint and read back from there by
+evaluation, so that prompt, frames, coordinates and encoding cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from llava.data.chat import Chat
+from llava.encoders.siglip import Siglip
+from llava.model.language import Language
+from llava.model.positions import Positions
+from llava.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from llava.model.scene_lm import SceneLM
+
+RECIPE_FILE = "recipe.json"
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which questions about which scenes, and how a scene is looked at."""
+
+    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d")
+    strategy: str = "mc"  # frame sampling, in training and (unless told otherwise) in evaluation
+    max_frames: int = 32
+    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred
+    eval_boxes: str = "pred"
+    blind: bool = False  # ask without showing the scene: the baseline every score is compared with
+
+
+@dataclass(frozen=True)
+class GroundHead:
+    """The head that chooses among boxes."""
+
+    hidden_size: int | None = None  # None: the language model's width
+    input_norm: bool = False  # LayerNorm on object features: small models learn faster with it
+    temperature: float = 0.07
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a run depends on besides the data folder."""
+
+    name: str
+    encoder: Siglip = field(default_factory=Siglip)
+    positions: Positions = field(default_factory=Positions)
+    language: Language = field(default_factory=Language)
+    head: GroundHead = field(default_factory=GroundHead)
+    chat: Chat = field(default_factory=Chat)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    base: str | None = None  # checkpoint folder to start from; None: random weights
+    rooms: int = 0  # scenes of the embedded data set that the quickstart makes; 0: this recipe is for ScanNet
+
+
+_SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
+_SMALL_POSITIONS = Positions(temperature=100.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
+_SMALL_LANGUAGE = Language(
+    hidden_size=192, intermediate_size=512, num_layers=4, num_heads=4, num_kv_heads=2, tie_embeddings=True
+)
+ROOMS_BASE = "assets/rooms-base"
+
+ROOMS = Recipe(
+    name="rooms",
+    encoder=_SMALL_EYES,
+    positions=_SMALL_POSITIONS,
+    language=_SMALL_LANGUAGE,
+    head=GroundHead(input_norm=True),
+    data=DataConfig(max_frames=8, train_boxes="gt+pred"),
+    train=TrainConfig(
+        packs=3000,
+        questions_per_scene=16,
+        scenes_per_step=1,
+        lr=1e-3,
+        lr_tower=0.0,
+        lr_projector=1e-3,
+        turn=True,
+    ),
+    base=ROOMS_BASE,
+    rooms=560,
+)
+ROOMS_DEBUG = replace(
+    ROOMS,
+    name="rooms-debug",
+    data=replace(ROOMS.data, max_frames=3),
+    train=replace(ROOMS.train, packs=12, questions_per_scene=6, save_steps=4, log_steps=1),
+    rooms=8,
+)
+ROOMS_FROM_PICTURES = replace(
+    ROOMS,
+    name="rooms-base",
+    data=replace(ROOMS.data, tasks=("pictures",), train_boxes="none"),
+    train=replace(ROOMS.train, packs=20000, lr=1e-3, tune=("projector", "language", "positions", "head"), turn=False),
+    base=None,
+    rooms=0,
+)
+VIDEO3D_7B = Recipe(name="video3d-7b")
+
+RECIPES = {recipe.name: recipe for recipe in (ROOMS_DEBUG, ROOMS, ROOMS_FROM_PICTURES, VIDEO3D_7B)}
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of that name; ValueError with the nearest name otherwise."""
+    if name not in RECIPES:
+        near = get_close_matches(name, RECIPES, n=1, cutoff=0.0)[0]
+        raise ValueError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}; did you mean {near!r}?")
+    return RECIPES[name]
+
+
+def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> SceneLM:
+    """The recipe's model with random weights; on the meta device under `torch.device("meta")`."""
+    from llava.data.chat import COORD, GROUND, SCENE
+    from llava.model.scene_lm import SceneLM, SceneLMConfig
+
+    scene, ground, coord = tokenizer.convert_tokens_to_ids([SCENE, GROUND, COORD])
+    config = SceneLMConfig(
+        text_config=recipe.language.to_qwen2(len(tokenizer)),
+        encoder={"name": "siglip", **asdict(recipe.encoder)},
+        positions=asdict(recipe.positions),
+        ground_hidden_size=recipe.head.hidden_size,
+        ground_input_norm=recipe.head.input_norm,
+        ground_temperature=recipe.head.temperature,
+        scene_token_id=scene,
+        ground_token_id=ground,
+        coord_token_id=coord,
+    )
+    return SceneLM(config)
+
+
+def load_recipe(folder: Path) -> Recipe:
+    """The recipe that a checkpoint was made with; ValueError when the folder has none."""
+    path = folder / RECIPE_FILE
+    if not path.exists():
+        raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
+    return _build(Recipe, json.loads(path.read_text()))
+
+
+def _build(kind: type, values: dict[str, Any]) -> Any:
+    """Rebuild nested frozen dataclasses from what `asdict` and JSON made of them."""
+    hints = get_type_hints(kind)
+    known = {f.name for f in fields(kind)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{RECIPE_FILE}: {kind.__name__} has no field {', '.join(unknown)}; it has {sorted(known)}")
+    built = {}
+    for name, value in values.items():
+        if is_dataclass(hints[name]):
+            value = _build(hints[name], value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        built[name] = value
+    return kind(**built)

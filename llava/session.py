@@ -1,0 +1,238 @@
+"""What the commands do: from a recipe's name and a data folder to a checkpoint, scores and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from llava.pretrain_config import PretrainConfig
+from llava.recipes import Recipe, get_recipe, load_recipe, new_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from llava.model.scene_lm import SceneLM
+    from llava.predict import Answerer
+
+PUBLISHED = "video3d-7b"
+EMBEDDED = "rooms"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training to run."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    data: Path
+    """Data folder."""
+    out: Path
+    """Folder for the checkpoint."""
+
+
+def parse_training(prog: str, args: Sequence[str], default_recipe: str | None = None) -> Training:
+    """RECIPE and overrides, e.g. `rooms --train.packs 500`. Raises ValueError for an unknown recipe."""
+    name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (default_recipe, args)
+    if name is None and not {"-h", "--help"} & set(rest):
+        raise ValueError("say which recipe to train, e.g. `llava train rooms`")
+    recipe = get_recipe(name or EMBEDDED)
+    default = Training(recipe, data_folder(recipe), Path("checkpoints") / recipe.name)
+    return tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(rest))
+
+
+def data_folder(recipe: Recipe) -> Path:
+    """Where a recipe's data is unless one says otherwise: ScanNet in `data`, rooms in a folder of their own."""
+    return Path(f"data-rooms-{recipe.rooms}") if recipe.rooms else Path("data")
+
+
+def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
+    """The model that training starts from: the recipe's base checkpoint with the recipe's position encoding.
+
+    Raises ValueError when the recipe names no base, or one that is not there.
+    """
+    from llava.model.checkpoint import load
+
+    if recipe.base is None:
+        raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
+    folder = find_base(recipe.base)
+    model = load(folder, positions=asdict(recipe.positions))
+    return model, load_tokenizer(folder)
+
+
+def find_base(name: str) -> Path:
+    """A base checkpoint by path, or by path inside the repository (`assets/rooms-base`)."""
+    places = [Path(name), Path(__file__).resolve().parents[1] / name]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise ValueError(f"there is no base checkpoint {name!r}: looked in {', '.join(map(str, places))}")
+    return found
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a checkpoint folder; ValueError when it has none."""
+    from transformers import AutoTokenizer
+
+    if not (folder / "tokenizer.json").exists():
+        raise ValueError(f"{folder} holds no tokenizer.json: it is not a complete checkpoint")
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def load_checkpoint(folder: Path) -> tuple[Answerer, Recipe]:
+    """A trained model, ready to be asked, and the recipe that it was trained with."""
+    from llava.model.checkpoint import load
+    from llava.predict import Answerer
+
+    model = load(folder)
+    recipe = load_recipe(folder)
+    return Answerer(model.eval(), load_tokenizer(folder), recipe.chat, recipe.data.blind), recipe
+
+
+def train_recipe(training: Training) -> Path:
+    """Train and leave a complete checkpoint in `training.out`."""
+    from llava.model.checkpoint import save
+    from llava.train import train
+
+    recipe = training.recipe
+    model, tokenizer = start(recipe)
+    trainer = train(model, tokenizer, recipe, training.data, training.out)
+    if trainer.is_world_process_zero():
+        save(model, training.out, tokenizer, asdict(recipe))
+        trainer.save_state()
+        print(f"checkpoint: {training.out}")
+    return training.out
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    tasks: Sequence[str],
+    strategy: str | None = None,
+    frames: int | None = None,
+    data: Path | None = None,
+    results: Path = Path("results"),
+    split: str = "val",
+    boxes: str | None = None,
+    limit: int | None = None,
+) -> dict[str, dict]:
+    """Answer and score benchmarks; returns the scores by task. See `llava eval --help`."""
+    from llava.frames import canonical_strategy
+    from llava.predict import Run, digest, evaluate, score
+    from llava.tasks import find_task
+    from llava.train import scene_source
+
+    found = [find_task(name) for name in tasks]
+    answerer, recipe = load_checkpoint(checkpoint)
+    data = data or data_folder(recipe)
+    looked = replace(
+        recipe.data,
+        strategy=canonical_strategy(strategy or recipe.data.strategy),
+        max_frames=frames or recipe.data.max_frames,
+    )
+    boxes = boxes or recipe.data.eval_boxes
+    run = Run(
+        model=checkpoint.resolve().name,
+        weights=digest(checkpoint),
+        split=split,
+        strategy=looked.strategy,
+        frames=looked.max_frames,
+        boxes=boxes,
+        mode="ours",
+        blind=recipe.data.blind,
+    )
+    source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, boxes)
+    scores = {}
+    for task in found:
+        samples = task.samples(data, split)
+        if limit:
+            kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
+            samples = [s for s in samples if s.scene in kept]
+        out = results / task.name / f"{run_name(run)}.jsonl"
+        evaluate(answerer, source, task.name, samples, run, out)
+        scores[task.name] = score(task.name, out, run, data)
+    return scores
+
+
+def run_name(run) -> str:
+    """Name of a run's files in results/<benchmark>/."""
+    return f"{run.model}-{run.strategy}-{run.frames}"
+
+
+def report_run(name: str, data: Path | None, results: Path) -> Path:
+    """Gather a run's answers and scores into a report."""
+    from llava.report import make_report
+
+    return make_report(results / name, data)
+
+
+def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | None, frames: int | None) -> str:
+    """Answer a question about a capture in words."""
+    import numpy as np
+
+    from llava.captures import open_scene
+    from llava.captures.pixels import load_views
+    from llava.data.scenes import SceneInputs
+    from llava.frames import sample
+    from llava.types import Sample
+
+    answerer, recipe = load_checkpoint(checkpoint)
+    scene = open_scene(folder)
+    chosen = sample(scene, strategy or recipe.data.strategy, frames or recipe.data.max_frames)
+    processor = recipe.encoder.build_processor()
+    none = np.empty((0, 6), dtype=np.float32)
+    inputs = dict(processor(load_views(scene, chosen, recipe.encoder.image_size), none))
+    seen = SceneInputs(inputs, processor.num_tokens(inputs), none, inputs.pop("object_masks"))
+    asked = Sample(id=0, task="scanqa", scene=scene.name, question=f" {question}", answer=None)
+    return answerer.answer(seen, [asked], max_new_tokens=64)[0].text
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A base model to make."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    pictures: PretrainConfig
+    out: Path = Path("assets/rooms-base")
+    """Folder for the base checkpoint."""
+    work: Path = Path("checkpoints/rooms-base")
+    """Folder for rendered pictures and unfinished training; a killed run goes on from here."""
+
+
+def pretrain_base(args: Sequence[str]) -> None:
+    """Make a base model: pictures, tokenizer, tower, then tower and language model together on picture packs.
+
+    Every stage leaves its result in `work`; a killed run goes on from there.
+    """
+    import torch
+
+    from llava import pretrain
+    from llava.data.tokenizer import train_tokenizer
+    from llava.model.checkpoint import save
+    from llava.rooms.pictures import picture_rooms
+    from llava.train import train_on
+
+    default = Pretraining(get_recipe("rooms-base"), PretrainConfig())
+    chosen = tyro.cli(Pretraining, prog="llava pretrain", default=default, args=list(args))
+    recipe, config, work = chosen.recipe, chosen.pictures, chosen.work
+    rooms, eyes = config.rooms + config.held_out, recipe.encoder
+    corpus = picture_rooms(work, rooms, config.pictures, eyes.image_size, eyes.patch_size)
+    seen, unseen = corpus[: config.rooms], corpus[config.rooms :]
+    if not (work / "tokenizer.json").exists():
+        train_tokenizer(pretrain.corpus_texts(400, recipe.chat), config.vocabulary).save_pretrained(work)
+    tokenizer = load_tokenizer(work)
+    torch.manual_seed(config.seed)
+    model = new_model(recipe, tokenizer)
+    tower, scores = model.encoder.tower, {}
+    if (work / "tower.pt").exists():
+        tower.load_state_dict(torch.load(work / "tower.pt", weights_only=True))
+    else:
+        heads = pretrain.train_tower(tower, eyes, seen, config)
+        scores = pretrain.patch_accuracy(tower, heads, unseen, seen)
+        print("patches of unseen rooms:", scores)
+        torch.save(tower.state_dict(), work / "tower.pt")
+    packs = pretrain.ImagePacks(
+        seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config
+    )
+    train_on(packs, model, tokenizer, recipe.train, work)
+    save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))

@@ -1,0 +1,196 @@
+"""Training: the Hugging Face Trainer over a plan of scene packs.
+
+The unit of the loss is the *branch* (a question): a step's gradient is the mean over all branches of all its
+packs, devices and accumulated batches, so that a pack of K questions counts as K separate samples do.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import Dataset, SequentialSampler
+from transformers import Trainer, TrainingArguments, set_seed
+
+from llava.data.mixture import training_plan
+from llava.data.pack import PackedScenes, collate
+from llava.data.scenes import SceneSource
+from llava.tasks import TASKS
+from llava.train_config import PARTS, TrainConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from llava.model.scene_lm import SceneLM
+    from llava.recipes import DataConfig, Recipe
+    from llava.types import Sample
+
+# Names of parameters by part; the first prefix that fits wins.
+PART_PREFIXES = {
+    "tower": ("encoder.tower.",),
+    "projector": ("encoder.projector.", "newline"),
+    "positions": ("positions.",),
+    "head": ("ground_head.",),
+    "language": ("",),
+}
+
+
+def part_of(parameter: str) -> str:
+    """The part of the model that a parameter belongs to; a checkpoint's parameter names fix it."""
+    return next(part for part, prefixes in PART_PREFIXES.items() if parameter.startswith(prefixes))
+
+
+class PackTrainer(Trainer):
+    """Takes the packs in the plan's order, and learns each part at its own rate."""
+
+    def __init__(self, *, config: TrainConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        self.loss_is_scaled_for_ga = True  # the model divides by the branches of the whole step
+        self._running: dict[str, list[torch.Tensor]] = defaultdict(list)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            optimizer, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = optimizer(parameter_groups(self.model, self.config), **kwargs)
+        return self.optimizer
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
+        """How many branches the whole step has, over accumulated batches and devices."""
+        branches = sum(batch["branch_ids"].max(dim=1).values.clamp(min=0).sum() for batch in batch_samples).to(device)
+        return self.accelerator.gather(branches).sum() if self.args.world_size > 1 else branches
+
+    def compute_loss(
+        self, model: Any, inputs: dict, return_outputs: bool = False, num_items_in_batch: torch.Tensor | None = None
+    ) -> Any:
+        outputs = model(**inputs, num_branches=num_items_in_batch)
+        for name in ("lm_loss", "ground_loss"):
+            if outputs[name] is not None:
+                self._running[name].append(outputs[name].detach())
+        # DDP averages the gradients of its processes; each has divided by the branches of all of them.
+        loss = outputs.loss * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        if "loss" in logs:
+            logs |= {name: float(torch.stack(values).mean()) for name, values in self._running.items() if values}
+            self._running.clear()
+        super().log(logs, *args, **kwargs)
+
+
+def freeze(model: SceneLM, tune: tuple[str, ...]) -> None:
+    """Let only the parts in `tune` learn; raises ValueError for an unknown part."""
+    unknown = sorted(set(tune) - set(PARTS))
+    if unknown:
+        raise ValueError(f"train.tune: unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(part_of(name) in tune)
+
+
+def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
+    """AdamW groups of what learns, by part and by whether weight decay applies (not to biases, norms, vectors)."""
+    rates = {"tower": config.lr_tower, "projector": config.lr_projector}
+    groups: dict[tuple[str, bool], list] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[part_of(name), parameter.ndim >= 2].append(parameter)
+    return [
+        {"params": params, "lr": rates.get(part, config.lr), "weight_decay": config.weight_decay if decay else 0.0}
+        for (part, decay), params in groups.items()
+    ]
+
+
+def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingArguments:
+    """The Trainer's own settings; a machine without a GPU is asked for by name (see LIBRARIES.md)."""
+    cpu = not torch.cuda.is_available()
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=config.scenes_per_step,
+        gradient_accumulation_steps=config.accumulate,
+        learning_rate=config.lr,
+        weight_decay=config.weight_decay,
+        warmup_steps=math.ceil(config.warmup * steps),
+        lr_scheduler_type=config.schedule,
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.precision == "bf16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        logging_steps=config.log_steps,
+        logging_first_step=True,
+        report_to=list(config.report_to),
+        deepspeed=config.deepspeed,
+        dataloader_num_workers=config.workers,
+        dataloader_persistent_workers=config.workers > 0,
+        remove_unused_columns=False,
+        use_cpu=cpu,
+        dataloader_pin_memory=not cpu,
+        seed=config.seed,
+    )
+
+
+def scene_source(
+    data: Path, split: str, config: DataConfig, processor: Any, image_size: int, boxes: str
+) -> SceneSource:
+    """The scenes of one split, looked at as the recipe says."""
+    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes)
+
+
+def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
+    """The training questions of the tasks, leaving out those that have no box to ask about."""
+    return [
+        sample
+        for task in tasks
+        for sample in TASKS[task].samples(data, "train")
+        if sample.coord is not None or "<coord>" not in sample.question
+    ]
+
+
+def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, data: Path, out: Path) -> PackTrainer:
+    """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out`."""
+    config = recipe.train
+    samples = training_samples(data, recipe.data.tasks)
+    packs = config.packs or math.ceil(len(samples) / config.questions_per_scene)
+    plan = training_plan(samples, config.questions_per_scene, packs, config.seed, config.turn)
+    processor = recipe.encoder.build_processor()
+    source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
+    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)
+    return train_on(packed, model, tokenizer, config, out)
+
+
+def train_on(
+    packs: Dataset, model: SceneLM, tokenizer: PreTrainedTokenizerBase, config: TrainConfig, out: Path
+) -> PackTrainer:
+    """Train `model` on the packs, once and in their order; the Trainer's checkpoints are left in `out`.
+
+    A run that was killed goes on from its newest whole checkpoint and ends with the same weights.
+    """
+    set_seed(config.seed)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    freeze(model, config.tune)
+    per_step = config.scenes_per_step * config.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    trainer = PackTrainer(
+        config=config,
+        model=model,
+        args=training_arguments(config, out, steps=math.ceil(len(packs) / per_step)),
+        train_dataset=packs,
+        data_collator=collate,
+        processing_class=tokenizer,
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(out))
+    return trainer
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """The newest whole checkpoint; `trainer_state.json` is written last, so a killed save does not have it."""
+    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / "optimizer.pt").exists()]
+    return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None

@@ -1,0 +1,35 @@
+"""How a model is trained; imports nothing heavy, so that recipes and the command line stay quick."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+PARTS = ("tower", "projector", "language", "positions", "head")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One pass over a plan of scene packs (DESIGN section 4)."""
+
+    packs: int | None = None  # scene packs in all; None: every question once
+    questions_per_scene: int = 1  # branches a pack; 1 is the reference's behaviour
+    scenes_per_step: int = 1  # packs a device and forward pass
+    accumulate: int = 1  # forward passes an optimizer step
+    lr: float = 1e-5
+    lr_tower: float = 2e-6
+    lr_projector: float = 1e-5
+    tune: tuple[str, ...] = PARTS  # the parts that learn; the others stay as they were
+    weight_decay: float = 0.0
+    warmup: float = 0.03  # share of all steps
+    schedule: str = "cosine"
+    max_grad_norm: float = 1.0
+    precision: str = "fp32"  # fp32 | bf16
+    gradient_checkpointing: bool = False
+    turn: bool = False  # augmentation: the world turned by a random quarter about z
+    workers: int = 0  # processes that load scenes
+    threads: int | None = None  # torch threads on a CPU; None: all cores
+    save_steps: int = 500
+    log_steps: int = 10
+    report_to: tuple[str, ...] = ("tensorboard",)
+    deepspeed: str | None = None  # a DeepSpeed JSON file
+    seed: int = 0

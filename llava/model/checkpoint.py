@@ -77,9 +77,11 @@ def load(
     Args:
         folder: with ``config.json`` and safetensors.
         dtype: of the parameters.
-        positions: fields of `Positions` to use instead of the folder's own; a learnt encoding then starts anew.
-        new_parts: prefixes of parameter names that the folder may lack and that then start from random
-            weights, e.g. ``("ground_head.",)`` for a video model that has never grounded anything.
+        new_parts: prefixes of parameter names that the folder need not hold as the configuration asks, and
+            that then start from random weights, e.g. ``("ground_head.",)`` for a video model that has
+            never grounded anything.
+        positions: fields of `Positions` to use instead of the folder's own; a learnt encoding that the
+            folder does not hold starts anew.
 
     Raises:
         ValueError: no such folder, no weights in it, an unknown model type, or parameters that do not
@@ -200,11 +202,11 @@ def _tower_fields(folder: Path, raw: dict[str, Any]) -> dict[str, int]:
 
 
 def _check_parameters(folder: Path, report: dict[str, Any], new_parts: tuple[str, ...]) -> None:
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith(new_parts))
-    problems = [f"missing {key}" for key in missing]
-    problems += [f"unexpected {key}" for key in sorted(report["unexpected_keys"])]
-    for key, stored, expected in sorted(report["mismatched_keys"]):
-        problems.append(f"{key} is {tuple(stored)}, config.json asks for {tuple(expected)}")
+    problems = {key: f"missing {key}" for key in report["missing_keys"]}
+    problems |= {key: f"unexpected {key}" for key in report["unexpected_keys"]}
+    for key, stored, expected in report["mismatched_keys"]:
+        problems[key] = f"{key} is {tuple(stored)}, config.json asks for {tuple(expected)}"
+    problems = [text for key, text in sorted(problems.items()) if not key.startswith(new_parts)]
     if problems:
         shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise ValueError(f"the weights in {folder} do not fit its config.json: {shown}")

@@ -44,10 +44,11 @@ def prefill(model: SceneLM, input_ids: torch.Tensor, scene: dict[str, torch.Tens
     Raises:
         ValueError: the text promises another number of scene tokens than the scene has.
     """
-    tokens = model.encode(scene)
+    input_ids = input_ids.to(model.device)
+    tokens = model.encode({key: value.to(model.device) for key, value in (scene or {}).items()})
     x_1PD = model.embed(input_ids[None], tokens, None)
     cache = DynamicCache(config=model.config.text_config)
-    model.read(x_1PD, torch.arange(len(input_ids), device=input_ids.device)[None], None, cache)
+    model.read(x_1PD, torch.arange(len(input_ids), device=model.device)[None], None, cache)
     return Prefix(cache, len(input_ids), tokens)
 
 
@@ -116,15 +117,15 @@ def ground(
         ValueError: a question has none or several ``<ground>`` tokens.
     """
     if not questions:
-        return objects.new_zeros(0, len(objects) + 1)
+        return torch.zeros(0, len(objects) + 1, device=model.device)
     state = _read(model, prefix, questions, coord_points or [None] * len(questions))
     at_KL = state.input_ids == model.config.ground_token_id
     counts = at_KL.sum(dim=1).tolist()
     if set(counts) != {1}:
         bad = next(i for i, count in enumerate(counts) if count != 1)
         raise ValueError(f"question {bad} has {counts[bad]} <ground> tokens, expected exactly one")
-    features_1nD = model.object_features(prefix.scene, objects[None], (object_masks,))
-    rows_K = torch.zeros(len(questions), dtype=torch.long, device=objects.device)
+    features_1nD = model.object_features(prefix.scene, objects.to(model.device)[None], (object_masks.to(model.device),))
+    rows_K = torch.zeros(len(questions), dtype=torch.long, device=model.device)
     return model.ground_head(state.hidden_KLD[at_KL], features_1nD, rows_K)
 
 

@@ -25,7 +25,7 @@ from transformers import initialization as init
 from transformers.utils import ModelOutput
 
 from llava.encoders import ENCODERS
-from llava.model.attention import for_qwen2, is_plainly_causal, pack_mask
+from llava.model.attention import PACK_ATTENTION, RowBlocks, pack_visibility
 from llava.model.grounding import GroundHead, info_nce, mask_padding, pool_objects
 from llava.model.losses import spread_over_branches, text_losses
 from llava.model.positions import Positions
@@ -87,6 +87,7 @@ class SceneLM(PreTrainedModel):
         width = config.text_config.hidden_size
         self.encoder = encoder_config(config).build_module(width)
         self.language_model = Qwen2ForCausalLM(config.text_config)
+        self.language_model.set_attn_implementation(PACK_ATTENTION)
         self.newline = nn.Parameter(torch.empty(width).normal_(std=width**-0.5))
         positions = Positions(**config.positions)
         self.positions = positions.build_module(width)
@@ -159,18 +160,18 @@ class SceneLM(PreTrainedModel):
         self,
         x_BTD: torch.Tensor,
         position_ids: torch.Tensor,
-        mask: torch.Tensor | None,
+        mask: torch.Tensor | list[RowBlocks] | None,
         cache: DynamicCache | None = None,
     ) -> torch.Tensor:
         """Run the language model's layers: embeddings (B, T, D) -> final hidden states, after the last norm.
 
         Args:
-            mask: (B, 1, T, S) bool, True where a query may look; None: plainly causal.
+            mask: (B, 1, T, S) bool, True where a query may look; or `pack_blocks`; None: plainly causal.
             cache: keys and values of the S - T tokens before; grows by T.
         """
         return self.language_model.model(
             inputs_embeds=x_BTD,
-            attention_mask=for_qwen2(mask, self.config.text_config._attn_implementation),
+            attention_mask={"full_attention": mask},
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
@@ -201,8 +202,7 @@ class SceneLM(PreTrainedModel):
         """
         tokens = self.encode(scene)
         x_BTD = self.embed(input_ids, tokens, coord_points)
-        mask = None if is_plainly_causal(branch_ids) else pack_mask(branch_ids)
-        hidden_BTD = self.read(x_BTD, position_ids, mask)
+        hidden_BTD = self.read(x_BTD, position_ids, pack_visibility(branch_ids))
 
         output = SceneLMOutput()
         rows, branches = len(input_ids), max(int(branch_ids.max()), 1)

@@ -24,6 +24,7 @@ def test_round_trip(kit, rng, tmp_path, tie):
     assert (back.language_model.lm_head.weight is back.get_input_embeddings().weight) == tie
     assert json.loads((tmp_path / "recipe.json").read_text()) == {"name": "test"}
     assert ("language_model.lm_head.weight" in load_file(tmp_path / "model.safetensors")) != tie
+    assert "scene_pack" not in (tmp_path / "config.json").read_text()
     assert isinstance(AutoModel.from_pretrained(tmp_path), SceneLM)
 
 
@@ -73,6 +74,16 @@ def test_new_parts_may_be_missing(kit, tmp_path):
     fresh = load(tmp_path, new_parts=("ground_head.",))
     assert torch.equal(fresh.newline, model.newline)
     assert torch.isfinite(fresh.ground_head.zero_target).all() and fresh.ground_head.zero_target.norm() < 3
+
+
+def test_another_position_encoding(kit, tmp_path):
+    model = kit.make_model(positions={"kind": "mlp"})
+    save(model, tmp_path)
+    changed = load(tmp_path, positions={"kind": "sin3d", "scale": 0.5})
+    assert changed.config.positions == {"kind": "sin3d", "scale": 0.5}
+    assert list(changed.positions.parameters()) == []
+    save(changed, tmp_path / "changed")
+    assert load(tmp_path / "changed").positions.scale == 0.5
 
 
 @pytest.mark.parametrize("tie", [False, True])

@@ -6,6 +6,8 @@ import pytest
 import torch
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
+from llava.model.attention import pack_blocks, pack_mask
+
 KINDS = ("text caption ground nothing both", "ground caption text")
 
 
@@ -68,6 +70,17 @@ def test_pack_equals_separate_samples_in_single(kit, rng):
     packed, gradients, loss, sample_gradients = _pack_and_samples(model, kit, _rows(kit, rng))
     assert torch.isclose(packed.loss.detach(), loss, rtol=1e-5, atol=0)
     assert _unlike(gradients, sample_gradients, 1e-5) == []
+
+
+def test_dense_mask_gives_the_same_model(kit, rng):
+    """The plain path, which a GPU takes, beside the blocks that a CPU takes."""
+    model, batch = kit.make_model().double(), _to_double(kit.collate(_rows(kit, rng)))
+    with torch.no_grad():
+        x = model.embed(batch["input_ids"], model.encode(batch["scene"]), batch["coord_points"])
+        plain = model.read(x, batch["position_ids"], pack_mask(batch["branch_ids"]))
+        fast = model.read(x, batch["position_ids"], pack_blocks(batch["branch_ids"]))
+    real = batch["branch_ids"] >= 0
+    assert torch.allclose(plain[real], fast[real], atol=1e-6)
 
 
 def test_gradient_checkpointing_changes_nothing(kit, rng):

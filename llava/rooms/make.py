@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # raised whenever the same seed would give other bytes
 MOST_SEED = 60_000  # `scene_seed` stays below pictures.FIRST_SEED: no room is also one of the base model's
 SIZE = (192, 144)  # (width, height) of colour and depth
+MOST_VAL = 60  # scenes held out unless the number is given
 VISIBLE_PIXELS = 60  # an item is visible where it has this many pixels in at least one frame
 WORK = ".rooms"  # records of the scenes, and scenes in the making
 _PURPOSES = ("path", "sensor", "scan", "align", "detector", "scanrefer", "multi3drefer", "scanqa", "sqa3d")
@@ -74,7 +75,7 @@ def make_rooms(
         out: the data root (`scannet/`, `embodiedscan/` and `benchmark/` appear in it).
         scenes: number of scenes, all splits together; at most 10,000 (ScanNet's names have four digits).
         seed: of the whole; scene i is drawn from `scene_seed(seed, i)`.
-        val: scenes held out for validation, the default is one in seven.
+        val: scenes held out for validation; the default is a tenth, at most 60.
         test: further scenes held out for test; ScanNet has no public ones, these have all annotations.
         frames: video frames a scene.
         size: (width, height) of colour and depth frames.
@@ -105,7 +106,7 @@ def make_rooms(
 
 
 def _checked(scenes: int, seed: int, val: int | None, test: int, frames: int, size: tuple[int, int]) -> Making:
-    val = round(scenes / 7) if val is None else val
+    val = min(MOST_VAL, round(scenes / 10)) if val is None else val
     train = scenes - val - test
     if not 1 <= scenes <= 10_000 or min(val, test) < 0 or train < 0:
         raise ValueError(f"expected 1 to 10000 scenes with val + test of them, found {scenes} with {val} + {test}")

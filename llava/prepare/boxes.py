@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from zipfile import BadZipFile
@@ -17,9 +18,9 @@ def object_boxes(corners: np.ndarray) -> np.ndarray:
     return np.concatenate([corners.mean(axis=1), np.ptp(corners, axis=1)], axis=1)
 
 
-def has_gap(ids: np.ndarray) -> bool:
+def has_gap(ids: Sequence[int]) -> bool:
     """Whether object ids are other than 0..m-1, so that an object's id is not its place in the list of boxes."""
-    return not np.array_equal(ids, np.arange(len(ids)))
+    return not np.array_equal(ids, range(len(ids)))
 
 
 def proposal_boxes(

@@ -73,7 +73,9 @@ def gt_boxes(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome
             known.update((name, entry[1]) for name, entry in made.items())
             write_json(layout.object_ids(split), ids)
             write_json(layout.boxes(split, "gt"), known)
-        outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "points", problems))
+        gaps = [name for name, entry in made.items() if boxes.has_gap(entry[0])]
+        notes = tuple(f"{name}: object ids have gaps, {layout.object_ids(split).name} tells them" for name in gaps)
+        outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "points", problems, notes))
     return _sum(outcomes, "points")
 
 

@@ -261,7 +261,7 @@ def _absent(inventory: Inventory, rng: np.random.Generator, wanted: int) -> list
     free = [c for c in CLASSES if not any(kin(c, o.label) for o in inventory.items.values())]
     items = inventory.seen()
     found = []
-    for label in (free[int(i)] for i in rng.permutation(len(free))[:wanted]):
+    for label in (free[int(i)] for i in rng.permutation(len(free))[: wanted if items else 0]):
         other = pick(rng, items)
         facts = inventory.relations_of(other)
         query = Query(label, color=other.color if chance(rng, COLOR_SHARE) else None)

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import tyro
+from tyro.conf import Positional
+
 # Heavy imports belong into the functions: `llava --help` must not pay for torch.
 
 
@@ -30,7 +33,7 @@ def rooms_make(
     make_rooms(out, scenes=scenes, seed=seed, workers=workers)
 
 
-def rooms_show(out: Path = Path("rooms.png"), seed: int = 0, rooms: int = 6) -> None:
+def rooms_show(out: Positional[Path] = Path("rooms.png"), seed: int = 0, rooms: int = 6) -> None:
     """Draw a contact sheet of some rooms.
 
     Args:
@@ -38,13 +41,13 @@ def rooms_show(out: Path = Path("rooms.png"), seed: int = 0, rooms: int = 6) -> 
         seed: as in `llava rooms make`.
         rooms: how many.
     """
-    from llava.rooms.make import preview
+    from llava.rooms.show import preview
 
     preview(out, seed=seed, rooms=rooms)
     print(out)
 
 
-def prepare(data: Path = Path("data"), workers: int | None = None) -> None:
+def prepare(data: Positional[Path] = Path("data"), workers: int | None = None) -> None:
     """Make everything that a data folder still lacks: posed images, boxes, voxels, frame choices, records.
 
     Args:
@@ -56,7 +59,7 @@ def prepare(data: Path = Path("data"), workers: int | None = None) -> None:
     run(data, workers=workers)
 
 
-def doctor(data: Path = Path("data")) -> None:
+def doctor(data: Positional[Path] = Path("data")) -> None:
     """Say what a data folder has, what is missing or broken, and where to get it; exit code 1 unless complete.
 
     Args:
@@ -138,17 +141,25 @@ def evaluate(
     evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit)
 
 
-def report(run_name: str, data: Path | None = None, results: Path = Path("results")) -> None:
-    """Gather a run's five benchmarks into results/<run>/report.{json,md,html}.
+def report(
+    checkpoint: Path,
+    strategy: str | None = None,
+    frames: int | None = None,
+    data: Path | None = None,
+    results: Path = Path("results"),
+) -> None:
+    """Gather a checkpoint's five benchmarks into results/<run>/report.{json,md,html}.
 
     Args:
-        run_name: as in results/<benchmark>/<run>.json.
-        data: data folder; default: the one that was evaluated on.
+        checkpoint: folder that was evaluated.
+        strategy: frame sampling of the evaluation; default: as in training.
+        frames: frames of the evaluation; default: as in training.
+        data: data folder; default: the one of the recipe.
         results: folder of answers and scores.
     """
     from llava.session import report_run
 
-    report_run(run_name, data, results)
+    print(report_run(checkpoint, strategy, frames, data, results))
 
 
 def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
@@ -216,10 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if verb.own_parser:
             verb.action(rest)
         else:
-            import tyro
-
-            positional = {"config": (tyro.conf.PositionalRequiredArgs,)}
-            tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, **positional)
+            tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, config=(tyro.conf.PositionalRequiredArgs,))
     except ValueError as error:
         print(f"llava {verb.words}: {error}", file=sys.stderr)
         sys.exit(2)

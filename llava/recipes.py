@@ -61,6 +61,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     base: str | None = None  # checkpoint folder to start from; None: random weights
+    blind_packs: int = 0  # packs that a twin which sees nothing is trained on, for comparison; 0: no twin
     rooms: int = 0  # scenes of the embedded data set that the quickstart makes; 0: this recipe is for ScanNet
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -148,22 +149,91 @@ def evaluate_checkpoint(
         if limit:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
             samples = [s for s in samples if s.scene in kept]
-        out = results / task.name / f"{run_name(run)}.jsonl"
+        out = results / task.name / f"{run_name(checkpoint, recipe, looked.strategy, looked.max_frames)}.jsonl"
         evaluate(answerer, source, task.name, samples, run, out)
         scores[task.name] = score(task.name, out, run, data)
     return scores
 
 
-def run_name(run) -> str:
+def run_name(checkpoint: Path, recipe: Recipe, strategy: str | None = None, frames: int | None = None) -> str:
     """Name of a run's files in results/<benchmark>/."""
-    return f"{run.model}-{run.strategy}-{run.frames}"
+    return f"{checkpoint.resolve().name}-{strategy or recipe.data.strategy}-{frames or recipe.data.max_frames}"
 
 
-def report_run(name: str, data: Path | None, results: Path) -> Path:
-    """Gather a run's answers and scores into a report."""
+def report_run(checkpoint: Path, strategy: str | None, frames: int | None, data: Path | None, results: Path) -> Path:
+    """Gather the answers and scores of a checkpoint into a report; returns the page."""
     from llava.report import make_report
 
-    return make_report(results / name, data)
+    recipe = load_recipe(checkpoint)
+    folder = results / run_name(checkpoint, recipe, strategy, frames)
+    return make_report(folder, data or data_folder(recipe), checkpoint)
+
+
+def run_everything(args: Sequence[str]) -> Path:
+    """Data, training, a blind twin, evaluation and the report; every step goes on where a killed run stopped.
+
+    Without a recipe's name the published recipe is trained where a complete ScanNet `data` folder stands, else `rooms`.
+    """
+    from rich.console import Console
+
+    from llava.report import make_report, scores_table
+
+    training = parse_training("llava run", args, default_recipe=EMBEDDED if no_scannet() else PUBLISHED)
+    recipe, data, out = training.recipe, training.data, training.out
+    if recipe.rooms:
+        from llava.prepare.run import prepare
+        from llava.rooms.make import make_rooms
+
+        make_rooms(data, scenes=recipe.rooms)
+        prepare(data)
+    train_recipe(training)
+    evaluate_checkpoint(out, recipe.data.tasks, data=data)
+    name = run_name(out, recipe)
+    baselines = {"majority": majority_scores(recipe, data)}
+    if recipe.blind_packs:
+        baselines["blind"] = blind_scores(training)
+    folder = Path("results") / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "baselines.json").write_text(json.dumps(baselines, indent=1) + "\n")
+    page = make_report(folder, data, out)
+    Console().print(scores_table(folder))
+    print(f"report: {page}")
+    return page
+
+
+def no_scannet() -> bool:
+    """Whether `data` is not a complete ScanNet folder; says so."""
+    from llava.prepare.doctor import doctor
+
+    if Path("data").is_dir() and doctor(Path("data")).complete:
+        return False
+    print(f"no complete ScanNet data folder here (`llava doctor data` says what is missing): training {EMBEDDED!r}")
+    return True
+
+
+def blind_scores(training: Training) -> dict[str, dict[str, float]]:
+    """Train the recipe's twin that never sees a scene, for fewer steps, and score what it can guess."""
+    recipe = training.recipe
+    blind = replace(
+        recipe,
+        name=f"{recipe.name}-blind",
+        data=replace(recipe.data, blind=True),
+        train=replace(recipe.train, packs=recipe.blind_packs),
+    )
+    out = training.out.with_name(f"{training.out.name}-blind")
+    train_recipe(Training(blind, training.data, out))
+    return evaluate_checkpoint(out, recipe.data.tasks, data=training.data)
+
+
+def majority_scores(recipe: Recipe, data: Path) -> dict[str, dict[str, float]]:
+    """What the most common training answer to each kind of question scores."""
+    from llava.metrics.answers import majority
+    from llava.tasks import TASKS
+
+    text = [TASKS[name] for name in recipe.data.tasks if name in ("scanqa", "sqa3d")]
+    train = [s for task in text for s in task.samples(data, "train")]
+    val = [s for task in text for s in task.samples(data, "val")]
+    return majority(train, val)
 
 
 def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | None, frames: int | None) -> str:

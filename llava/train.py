@@ -72,7 +72,7 @@ class PackTrainer(Trainer):
     ) -> Any:
         outputs = model(**inputs, num_branches=num_items_in_batch)
         for name in ("lm_loss", "ground_loss"):
-            if outputs[name] is not None:
+            if outputs.get(name) is not None:
                 self._running[name].append(outputs[name].detach())
         # DDP averages the gradients of its processes; each has divided by the branches of all of them.
         loss = outputs.loss * self.accelerator.num_processes

@@ -41,7 +41,7 @@ class Sine3D(nn.Module):
 
 
 class MLP3D(nn.Module):
-    """A learnt encoding: two layers on coordinates scaled to [-1, 1]."""
+    """A learnt encoding: two layers on metres from the middle of the range, clipped to it."""
 
     def __init__(self, config: Positions, width: int) -> None:
         super().__init__()
@@ -50,8 +50,8 @@ class MLP3D(nn.Module):
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         lo, hi = points.new_tensor(self.lo), points.new_tensor(self.hi)
-        scaled = (points.clamp(lo, hi) - lo) / (hi - lo) * 2 - 1
-        return self.layers(scaled.to(self.layers[0].weight.dtype))
+        centred = points.clamp(lo, hi) - (lo + hi) / 2
+        return self.layers(centred.to(self.layers[0].weight.dtype))
 
 
 class NoPosition(nn.Module):

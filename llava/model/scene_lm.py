@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import nn
@@ -60,7 +61,7 @@ class SceneLMConfig(PreTrainedConfig):
 
 @dataclass
 class SceneLMOutput(ModelOutput):
-    """What a forward pass gives. ``None`` where the batch has nothing of the kind."""
+    """What a forward pass gives; an attribute is None where the batch has nothing of the kind."""
 
     loss: torch.Tensor | None = None  # () sum over branches / number of branches
     lm_loss: torch.Tensor | None = None  # () mean over the branches with labels, detached
@@ -97,6 +98,12 @@ class SceneLM(PreTrainedModel):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear) and module in set(self.positions.modules()):
+            # HF's 0.02 would make a learnt encoding of nearly nothing; sin3d is of the size of one from the start.
+            init.normal_(module.weight, std=module.in_features**-0.5)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+            return
         super()._init_weights(module)
         if module is self:
             init.normal_(self.newline, std=len(self.newline) ** -0.5)
@@ -204,35 +211,33 @@ class SceneLM(PreTrainedModel):
         x_BTD = self.embed(input_ids, tokens, coord_points)
         hidden_BTD = self.read(x_BTD, position_ids, pack_visibility(branch_ids))
 
-        output = SceneLMOutput()
+        found: dict[str, torch.Tensor | None] = {}
+        losses = []  # each (B, K) losses and (B, K) bool: which branches have one
         rows, branches = len(input_ids), max(int(branch_ids.max()), 1)
-        losses_BK = hidden_BTD.new_zeros(rows, branches)
-        counted_BK = torch.zeros(rows, branches, dtype=torch.bool, device=losses_BK.device)
         if labels is None:
-            output.logits = self.language_model.lm_head(hidden_BTD)
+            found["logits"] = self.language_model.lm_head(hidden_BTD)
         else:
-            text_BK, own_BK = text_losses(hidden_BTD, self.language_model.lm_head, labels, branch_ids, branches)
-            losses_BK, counted_BK = losses_BK + text_BK, counted_BK | own_BK
-            output.lm_loss = _mean(text_BK, own_BK)
+            losses.append(text_losses(hidden_BTD, self.language_model.lm_head, labels, branch_ids, branches))
+            found["lm_loss"] = _mean(*losses[-1])
         if objects is not None:
             row_G, column_G = ((input_ids == self.config.ground_token_id) & (branch_ids > 0)).nonzero(as_tuple=True)
             features_BnD = self.object_features(tokens, objects, object_masks)
             scores_Gn = self.ground_head(hidden_BTD[row_G, column_G], features_BnD, row_G)
             valid_Gn = objects_valid[row_G]
-            output.ground_scores = mask_padding(scores_Gn.detach(), valid_Gn)
+            found["ground_scores"] = mask_padding(scores_Gn.detach(), valid_Gn)
             if ground_targets is not None:
                 _check_count("grounding targets", len(row_G), len(ground_targets))
                 loss_G = info_nce(scores_Gn, ground_targets, valid_Gn, self.config.ground_temperature)
-                ground_BK, own_BK = spread_over_branches(loss_G, row_G, branch_ids[row_G, column_G], rows, branches)
-                losses_BK, counted_BK = losses_BK + ground_BK, counted_BK | own_BK
-                output.ground_loss = _mean(ground_BK, own_BK)
-        if labels is not None or ground_targets is not None:
-            count = counted_BK.sum() if num_branches is None else num_branches
-            output.loss = losses_BK.sum() / torch.as_tensor(count).clamp(min=1).to(losses_BK.device)
-        return output
+                losses.append(spread_over_branches(loss_G, row_G, branch_ids[row_G, column_G], rows, branches))
+                found["ground_loss"] = _mean(*losses[-1])
+        if losses:
+            total = sum(loss_BK.sum() for loss_BK, _ in losses)
+            count = sum(own_BK for _, own_BK in losses).count_nonzero() if num_branches is None else num_branches
+            found["loss"] = total / torch.as_tensor(count, device=total.device).clamp(min=1)
+        return SceneLMOutput(**found)
 
 
-def encoder_config(config: SceneLMConfig):
+def encoder_config(config: SceneLMConfig) -> Any:
     """The encoder's own configuration object, from the dictionary that ``config.json`` holds.
 
     Raises:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +9,6 @@ import torch
 
 from llava.encoders.siglip import Siglip
 from llava.types import Views
-
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden" / "02_geometry"
 
 
 @pytest.mark.parametrize(
@@ -69,13 +66,12 @@ def test_impossible_sizes_are_refused(bad):
         Siglip(**bad)
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/golden is not here")
-def test_pixel_values_agree_with_the_reference():
+def test_pixel_values_agree_with_the_reference(golden):
     from PIL import Image
 
-    with np.load(GOLDEN / "world_coords.npz") as golden:
-        expected = torch.from_numpy(golden["pixel_values_stride7"])
-    images = np.stack([np.asarray(Image.open(GOLDEN / "frames384" / f"{i}.png")) for i in range(4)])
+    with np.load(golden("02_geometry/world_coords.npz")) as arrays:
+        expected = torch.from_numpy(arrays["pixel_values_stride7"])
+    images = np.stack([np.asarray(Image.open(golden(f"02_geometry/frames384/{i}.png"))) for i in range(4)])
     views = Views(images, np.zeros((*images.shape[:3], 3), np.float32), np.ones(images.shape[:3], bool), tuple("0123"))
     pixels = Siglip().build_processor()(views, np.empty((0, 6)))["pixel_values"]
     assert torch.allclose(pixels[:, :, ::7, ::7], expected, atol=1e-5)

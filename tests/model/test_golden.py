@@ -16,28 +16,29 @@ from llava.model import decoding
 from llava.model.checkpoint import LLAVA_QWEN_NAMES, load
 from llava.model.grounding import pool_objects
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
-TINY = GOLDEN / "04_tiny_model"
 IMAGE = -200
 SCENE_TOKENS = 2 * 14 * 15
 
-pytestmark = pytest.mark.skipif(not TINY.is_dir(), reason="../shared/golden is not here")
+
+@pytest.fixture(scope="module")
+def tiny(golden) -> Path:
+    return golden("04_tiny_model")
 
 
 @pytest.fixture(scope="module")
-def model():
-    return load(TINY)
+def model(tiny):
+    return load(tiny)
 
 
 @pytest.fixture(scope="module")
-def io() -> dict[str, torch.Tensor]:
-    with np.load(TINY / "io.npz") as arrays:
+def io(tiny) -> dict[str, torch.Tensor]:
+    with np.load(tiny / "io.npz") as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
 @pytest.fixture(scope="module")
-def results() -> dict:
-    return json.loads((TINY / "results.json").read_text())
+def results(tiny) -> dict:
+    return json.loads((tiny / "results.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +91,8 @@ def _check_gradients(model, expected: dict[str, float], near: float = 1e-3) -> N
         assert float(parameters[_ours(name)].grad.norm()) == pytest.approx(norm, rel=near, abs=1e-6), name
 
 
-def test_every_parameter_has_a_name_here(model):
-    stored = {_ours(name) for name in load_file(TINY / "model.safetensors") if "post_layernorm" not in name}
+def test_every_parameter_has_a_name_here(model, tiny):
+    stored = {_ours(name) for name in load_file(tiny / "model.safetensors") if "post_layernorm" not in name}
     assert stored == set(model.state_dict())
 
 
@@ -146,15 +147,15 @@ def test_greedy(model, io, results, scene, task):
     assert answer == io[f"{task}.gen_out"].tolist() == results["generate"][task]
 
 
-def test_object_features(model, scene, masks):
-    with np.load(GOLDEN / "03_object_features" / "object_patch.npz") as golden:
-        objects = torch.from_numpy(golden["objects"])[None]
-        shapes = {size: tuple(golden[f"mask_{size}_shape"]) for size in ("patch14", "patch27")}
+def test_object_features(model, scene, masks, golden):
+    with np.load(golden("03_object_features") / "object_patch.npz") as arrays:
+        objects = torch.from_numpy(arrays["objects"])[None]
+        shapes = {size: tuple(arrays[f"mask_{size}_shape"]) for size in ("patch14", "patch27")}
         stored = {
-            size: torch.from_numpy(np.unpackbits(golden[f"mask_{size}"])[: np.prod(shape)].reshape(shape) > 0)
+            size: torch.from_numpy(np.unpackbits(arrays[f"mask_{size}"])[: np.prod(shape)].reshape(shape) > 0)
             for size, shape in shapes.items()
         }
-        expected = {size: torch.from_numpy(golden[f"features_{size}_pe"]) for size in shapes}
+        expected = {size: torch.from_numpy(arrays[f"features_{size}_pe"]) for size in shapes}
     assert torch.equal(stored["patch14"], masks)
     with torch.no_grad():
         tokens = model.encode(scene)

@@ -108,6 +108,16 @@ def test_bf16_autocast_runs_and_stays_near(kit, rng):
     assert torch.isclose(half.loss, full.loss, rtol=0.05)
 
 
+def test_a_model_in_bf16_stays_near(kit, rng):
+    batch = kit.collate(_rows(kit, rng))
+    model = kit.make_model(positions={"kind": "mlp"})
+    full = model(**batch).loss
+    out = model.to(torch.bfloat16)(**batch)
+    out.loss.backward()
+    assert out.loss.dtype == out.ground_scores.dtype == torch.float32
+    assert torch.isclose(out.loss, full, rtol=0.05)
+
+
 def test_a_branch_cannot_see_another(kit, rng):
     row = kit.make_row(rng, views=2, objects=3, kinds="text text text")
     model = kit.make_model()
@@ -145,7 +155,7 @@ def test_num_branches_makes_accumulation_equal_one_batch(kit, rng):
 def test_losses_are_reported_by_kind(kit, rng):
     row = kit.make_row(rng, views=1, objects=3, kinds="text ground")
     out = kit.make_model()(**kit.collate([row]))
-    assert torch.isclose(out.loss, (out.lm_loss + out.ground_loss) / 2)
+    assert torch.isclose(out["loss"], (out["lm_loss"] + out["ground_loss"]) / 2)
     only_text = kit.make_model()(**kit.collate([kit.make_row(rng, 1, 3, "text caption")]))
     assert only_text.ground_loss is None
     assert torch.isclose(only_text.loss, only_text.lm_loss)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -10,9 +8,6 @@ from torch import nn
 from llava.geometry import voxels
 from llava.model.position_encodings import discretise, sine3d
 from llava.model.positions import Positions
-
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared" / "golden"
-needs_golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason="../shared/golden is not here")
 
 
 class Plain(nn.Module):
@@ -26,24 +21,22 @@ class Plain(nn.Module):
         return self.layer(points)
 
 
-@needs_golden
 @pytest.mark.parametrize("width", [3584, 96, 100, 64])
 @pytest.mark.parametrize("points", [1, 2])
 @pytest.mark.parametrize("kind", ["int", "float"])
-def test_sine_agrees_with_the_reference(width, points, kind):
-    golden = np.load(GOLDEN / "01_position_encoding" / "pe_sine3d.npz")
-    coords = torch.from_numpy(golden[f"coords_n{points}_{kind}"])
+def test_sine_agrees_with_the_reference(golden, width, points, kind):
+    arrays = np.load(golden("01_position_encoding") / "pe_sine3d.npz")
+    coords = torch.from_numpy(arrays[f"coords_n{points}_{kind}"])
     coords = coords.view(*coords.shape[:2], points, 3)
-    expected = torch.from_numpy(golden[f"pe_E{width}_n{points}_{kind}"])
+    expected = torch.from_numpy(arrays[f"pe_E{width}_n{points}_{kind}"])
     assert torch.allclose(sine3d(coords, width), expected, atol=1e-5, rtol=0)
 
 
-@needs_golden
-def test_discretise_agrees_with_the_reference():
-    golden = np.load(GOLDEN / "02_geometry" / "patch_coords.npz")
+def test_discretise_agrees_with_the_reference(golden):
+    arrays = np.load(golden("02_geometry") / "patch_coords.npz")
     for name in ("points", "avg"):
-        voxel = discretise(torch.from_numpy(golden[name]), 0.1, (-15, -15, -5), (15, 15, 5))
-        assert torch.equal(voxel, torch.from_numpy(golden[f"{name}_discrete"]))
+        voxel = discretise(torch.from_numpy(arrays[name]), 0.1, (-15, -15, -5), (15, 15, 5))
+        assert torch.equal(voxel, torch.from_numpy(arrays[f"{name}_discrete"]))
 
 
 def test_discretise_agrees_with_geometry(rng):
@@ -60,6 +53,12 @@ def test_points_without_depth_get_no_encoding():
         assert encoded.shape == (2, 3, 24)
         assert (encoded[~valid] == 0).all()
         assert (encoded[valid] != 0).any(dim=-1).all()
+
+
+def test_fresh_encodings_are_of_one_size(kit):
+    points = torch.rand(100, 3) * 6 - 3  # a room
+    sizes = [kit.make_model(positions={"kind": kind}).positions(points).std().item() for kind in ("sin3d", "mlp")]
+    assert 0.3 < sizes[1] / sizes[0] < 3
 
 
 def test_none_says_nothing():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from llava.rooms.furniture import CLASSES
+from llava.rooms.furniture import CLASSES, choose_color
 from llava.rooms.phrasing import describe, describe_many
 from llava.rooms.referring import SUPERLATIVE, VIEWPOINT, Inventory, Query, Relation, said_material
 from llava.rooms.room import Item, Room
@@ -238,13 +238,12 @@ def _singles(inventory: Inventory, rng: np.random.Generator, shared: int, unique
 def _none(inventory: Inventory, rng: np.random.Generator, wanted: int) -> list[tuple[str, Query, str]]:
     """Queries of a class that is there, in a colour or at a place where it is not."""
     items = inventory.seen()
-    colors = sorted({i.color for i in inventory.items.values()})
     found = []
     for _ in range(20 * wanted):
         if len(found) == wanted or not items:
             break
         item, other = pick(rng, items), pick(rng, items)
-        query = Query(item.label, color=pick(rng, colors))
+        query = Query(item.label, color=choose_color(item.label, rng))  # one that the class has elsewhere
         if chance(rng, 0.4):
             query = replace(query, color=None if chance(rng, 0.4) else item.color)
         facts = inventory.relations_of(other)
@@ -264,7 +263,7 @@ def _absent(inventory: Inventory, rng: np.random.Generator, wanted: int) -> list
     for label in (free[int(i)] for i in rng.permutation(len(free))[: wanted if items else 0]):
         other = pick(rng, items)
         facts = inventory.relations_of(other)
-        query = Query(label, color=other.color if chance(rng, COLOR_SHARE) else None)
+        query = Query(label, color=choose_color(label, rng) if chance(rng, COLOR_SHARE) else None)
         relation = weighted(facts, rng) if chance(rng, 0.85) else None
         found.append(("zt_wo_d", query if relation is None else query.plus(relation), label))
     return found

@@ -25,7 +25,7 @@ SHARES = {
     "exists": 0.05,
     "check": 0.03,
 }
-COUNT_WEIGHTS = {1: 0.04, 2: 0.4, 3: 0.8, 4: 1.0}  # by the answer: things that come in threes are rarer
+COUNT_WEIGHTS = {1: 0.06, 2: 0.25, 3: 0.9, 4: 1.5}  # by the answer: things that come in threes are rarer
 PLACE_ANSWERS = {  # kind of relation -> how it is answered
     "on": "on the {a}",
     "next to": "next to the {a}",

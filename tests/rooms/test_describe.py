@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from llava.rooms.balance import color_odds
 from llava.rooms.describe import described, kin, multi3drefer, multi_described, scanrefer
 from llava.rooms.furniture import CATALOGUE, CLUTTER, COLORS
 from llava.rooms.layout import make_room
@@ -228,6 +229,8 @@ def test_multi3drefer_kinds_are_what_they_are_called():
                 "zt_wo_d": targets == 0 and of_class == 0,
             }
             assert expected[record["eval_type"]], record
+            # an impossible colour would tell a blind reader that nothing is meant
+            assert query.color is None or query.label is None or color_odds(query.label, query.color) > 0
             assert record["spatial"] == bool(query.relations) and record["color"] == (query.color is not None)
     share = {kind: n / len(SEEDS) for kind, n in counts.items()}
     assert 13 <= sum(share.values()) <= 17

@@ -21,6 +21,14 @@ def test_shell_script_parses(script: Path) -> None:
     subprocess.run(["sh", "-n", str(script)], check=True)
 
 
+@pytest.mark.parametrize("benchmark", ["scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d"])
+def test_eval_script_says_what_it_needs(benchmark: str) -> None:
+    script = ROOT / f"scripts/3d/eval/eval_{benchmark}.sh"
+    done = subprocess.run(["sh", str(script), "CKPT"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert f"eval_{benchmark}.sh CKPT STRATEGY MAX_FRAMES" in done.stderr
+
+
 def test_ci_parses() -> None:
     subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True)
 

@@ -1,0 +1,13 @@
+#!/bin/sh
+# What the five eval_<benchmark>.sh share: answers and scores go to results/<benchmark>/.
+set -eu
+if [ $# -lt 4 ]; then
+    echo "usage: sh scripts/3d/eval/eval_$1.sh CKPT STRATEGY MAX_FRAMES [options of \`llava eval\`]" >&2
+    echo "  STRATEGY: uniform, mc, mc-ratio95 or mc-ratio90" >&2
+    exit 2
+fi
+benchmark=$1 checkpoint=$2 strategy=$3 frames=$4
+shift 4
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)
+sh "$root/scripts/setup.sh"
+exec "$root/.venv/bin/llava" eval "$checkpoint" --tasks "$benchmark" --strategy "$strategy" --frames "$frames" "$@"

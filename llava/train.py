@@ -19,7 +19,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
-from llava.tasks import TASKS
+from llava.tasks import find_task
 from llava.train_config import PARTS, TrainConfig
 
 if TYPE_CHECKING:
@@ -145,11 +145,14 @@ def scene_source(
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
-    """The training questions of the tasks, leaving out those that have no box to ask about."""
+    """The training questions of the tasks, leaving out those that have no box to ask about.
+
+    Raises ValueError for an unknown task, and as `Task.samples` does.
+    """
     return [
         sample
         for task in tasks
-        for sample in TASKS[task].samples(data, "train")
+        for sample in find_task(task).samples(data, "train")
         if sample.coord is not None or "<coord>" not in sample.question
     ]
 
@@ -158,8 +161,7 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out`."""
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
-    packs = config.packs or math.ceil(len(samples) / config.questions_per_scene)
-    plan = training_plan(samples, config.questions_per_scene, packs, config.seed, config.turn)
+    plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
     processor = recipe.encoder.build_processor()
     source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)

@@ -1,12 +1,19 @@
-"""What every test shares: one torch thread, and the reference's recorded inputs and outputs."""
+"""What every test shares: one torch thread, the reference's recordings, a small data folder and a tiny checkpoint."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from llava.recipes import Recipe
 
 # Before any test imports numpy or torch: several processes share few cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,3 +43,62 @@ def golden(pytestconfig: pytest.Config) -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture(scope="session")
+def rooms_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared data folder of four small rooms, one of them held out. Read-only: copy it to change it."""
+    from llava.prepare.run import prepare
+    from llava.rooms.make import make_rooms
+
+    data = make_rooms(tmp_path_factory.mktemp("data"), 4, val=1, frames=4, size=(96, 72), workers=1)
+    prepare(data, workers=1)
+    return data
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe() -> Recipe:
+    """`rooms` at a size that trains in seconds on a CPU."""
+    from llava.encoders.siglip import Siglip
+    from llava.model.language import Language
+    from llava.recipes import get_recipe
+
+    rooms = get_recipe("rooms")
+    return replace(
+        rooms,
+        name="tiny",
+        encoder=Siglip().debug(),
+        language=Language(
+            hidden_size=48, intermediate_size=80, num_layers=2, num_heads=4, num_kv_heads=2, tie_embeddings=True
+        ),
+        data=replace(rooms.data, max_frames=2),
+        train=replace(
+            rooms.train, packs=4, questions_per_scene=6, precision="fp32", log_steps=1, save_steps=2, report_to=()
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(rooms_data: Path) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows the words of `rooms_data`."""
+    from llava.data.tokenizer import train_tokenizer
+    from llava.tasks import TASKS
+
+    samples = [sample for task in TASKS.values() for sample in task.samples(rooms_data, "train")]
+    return train_tokenizer((f"{s.question}\n{s.answer}" for s in samples), vocab_size=600)
+
+
+@pytest.fixture(scope="session")
+def tiny_base(
+    tiny_recipe: Recipe, tiny_tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A whole checkpoint of `tiny_recipe` with random weights."""
+    import torch
+
+    from llava.model.checkpoint import save
+    from llava.recipes import new_model
+
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("base") / "tiny-base"
+    save(new_model(tiny_recipe, tiny_tokenizer), folder, tiny_tokenizer, asdict(tiny_recipe))
+    return folder

@@ -37,15 +37,17 @@ def epoch_packs(samples: Sequence[Sample], questions: int, rng: np.random.Genera
     return [packs[i] for i in rng.permutation(len(packs))]
 
 
-def training_plan(samples: Sequence[Sample], questions: int, packs: int, seed: int, turn: bool = False) -> list[Pack]:
-    """The first `packs` packs of as many epochs as that takes.
+def training_plan(
+    samples: Sequence[Sample], questions: int, packs: int | None, seed: int, turn: bool = False
+) -> list[Pack]:
+    """The first `packs` packs of as many epochs as that takes; None: one epoch, every question once.
 
     Raises ValueError when there is nothing to train on.
     """
     if not samples:
         raise ValueError("no training samples: the chosen tasks are empty in this data folder; see `llava doctor`")
     rng = np.random.default_rng(seed)
-    plan: list[Pack] = []
-    while len(plan) < packs:
+    plan = epoch_packs(samples, questions, rng, turn)
+    while packs is not None and len(plan) < packs:
         plan.extend(epoch_packs(samples, questions, rng, turn))
     return plan[:packs]

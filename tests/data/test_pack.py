@@ -1,0 +1,207 @@
+"""Packs: positions that restart, targets by overlap, turns that turn everything alike, padding, and blindness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llava.data import chat
+from llava.data.chat import COORD, GROUND, IGNORE, Chat
+from llava.data.mixture import Pack
+from llava.data.pack import PackedScenes, collate, coord_points, ground_target, pack_scene, without_views
+from llava.data.scenes import SceneInputs, SceneSource
+from llava.geometry.boxes import rotate_quarter
+from llava.types import Batch, Sample
+
+OBJECTS = np.array([[0, 0, 0.5, 1, 1, 1], [2, 0, 0.5, 1, 2, 1], [0.05, 0, 0.5, 1, 1, 1]], np.float32)
+TOLD = Sample(1, "scanqa", "scannet/a", " What is red?", "the chair")
+LOCATED = Sample(2, "scan2cap", "scannet/a", f" From {COORD} to {COORD} ?", "a table", coord=OBJECTS[1].astype(float))
+FOUND = Sample(3, "scanrefer", "scannet/a", "Find it.", GROUND, boxes=OBJECTS[:1].astype(float))
+NOWHERE = Sample(4, "multi3drefer", "scannet/a", "Find all.", GROUND, boxes=np.zeros((0, 6)))
+
+
+def make_scene(objects: np.ndarray = OBJECTS, views: int = 2) -> SceneInputs:
+    rng = np.random.default_rng(len(objects))
+    inputs = {
+        "pixel_values": torch.zeros(views, 3, 4, 4),
+        "coords": torch.from_numpy(rng.uniform(-3, 3, (views, 2, 2, 3)).astype(np.float32)),
+        "valid": torch.ones(views, 2, 2, dtype=torch.bool),
+    }
+    return SceneInputs(inputs, views * 6, objects, torch.ones(len(objects), views, 4, 4, dtype=torch.bool))
+
+
+def test_a_pack_is_its_prefix_and_its_branches(tiny_tokenizer) -> None:
+    samples = [TOLD, FOUND, LOCATED]
+    packed = pack_scene(tiny_tokenizer, Chat(), make_scene(), samples)
+    prefix = chat.prefix_ids(tiny_tokenizer, Chat(), 12)
+    branches = [chat.branch(tiny_tokenizer, sample) for sample in samples]
+    assert packed.input_ids[packed.branch_ids == 0].tolist() == prefix
+    assert packed.position_ids[packed.branch_ids == 0].tolist() == list(range(len(prefix)))
+    assert set(packed.labels[packed.branch_ids == 0].tolist()) == {IGNORE}
+    for number, branch in enumerate(branches, start=1):
+        own = packed.branch_ids == number
+        assert packed.input_ids[own].tolist() == branch.ids
+        assert packed.labels[own].tolist() == branch.labels
+        assert packed.position_ids[own].tolist() == list(range(len(prefix), len(prefix) + len(branch.ids)))
+    assert (np.diff(packed.branch_ids) >= 0).all()
+    assert packed.coord_points.tolist() == [OBJECTS[1, :3].tolist()] * 2
+    assert packed.ground_targets.shape == (1, 4)
+
+
+def test_a_box_is_right_when_it_overlaps_enough() -> None:
+    assert ground_target(FOUND, OBJECTS).tolist() == [True, False, True, False]
+    apart = replace(FOUND, boxes=np.array([[0.0, 0, 5, 1, 1, 1]]))
+    assert ground_target(apart, OBJECTS).tolist() == [False, False, False, True]
+    assert ground_target(NOWHERE, OBJECTS).tolist() == [False, False, False, True]
+    assert ground_target(FOUND, OBJECTS[:0]).tolist() == [True]
+
+
+def test_a_target_may_have_several_boxes() -> None:
+    several = replace(FOUND, boxes=OBJECTS[:2].astype(float))
+    assert ground_target(several, OBJECTS).tolist() == [True, True, True, False]
+
+
+def test_coord_without_a_box_is_an_error() -> None:
+    with pytest.raises(ValueError, match="scan2cap 2: the question has <coord> but the sample has no box"):
+        coord_points(replace(LOCATED, coord=None))
+    assert coord_points(replace(TOLD, coord=OBJECTS[0])).shape == (0, 3), "no mark, no point"
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_a_turn_turns_everything_alike(tiny_tokenizer, turn: int) -> None:
+    """Distances between patches, objects and marked places, and the right answers, stay what they were."""
+    scene, samples = make_scene(), [LOCATED, FOUND, replace(FOUND, boxes=OBJECTS[1:2].astype(float))]
+    straight = pack_scene(tiny_tokenizer, Chat(), scene, samples)
+    turned = pack_scene(tiny_tokenizer, Chat(), scene.turned(turn), samples, turn)
+
+    def distances(packed) -> np.ndarray:
+        patches = packed.scene.inputs["coords"].numpy().reshape(-1, 3)
+        places = np.concatenate([patches, packed.scene.objects[:, :3], packed.coord_points])
+        return np.linalg.norm(places[:, None] - places[None], axis=-1)
+
+    np.testing.assert_allclose(distances(turned), distances(straight), atol=1e-5)
+    np.testing.assert_array_equal(turned.ground_targets, straight.ground_targets)
+    np.testing.assert_allclose(turned.scene.objects, rotate_quarter(OBJECTS, turn), atol=1e-6)
+    np.testing.assert_array_equal(turned.scene.inputs["coords"][..., 2], scene.inputs["coords"][..., 2])
+    assert turned.scene.inputs["coords"].dtype == torch.float32
+    assert turned.coord_points.dtype == np.float32
+    np.testing.assert_array_equal(turned.input_ids, straight.input_ids)
+
+
+def test_turning_leaves_the_scene_itself_alone() -> None:
+    scene = make_scene()
+    before = scene.inputs["coords"].clone(), scene.objects.copy()
+    scene.turned(1)
+    assert torch.equal(scene.inputs["coords"], before[0]) and (scene.objects == before[1]).all()
+    assert scene.turned(0) is scene
+
+
+def test_collate_pads(tiny_tokenizer) -> None:
+    rows = [
+        pack_scene(tiny_tokenizer, Chat(), make_scene(), [TOLD, FOUND]),
+        pack_scene(tiny_tokenizer, Chat(), make_scene(OBJECTS[:1], views=1), [NOWHERE, LOCATED, FOUND]),
+    ]
+    batch = Batch(**collate(rows))
+    lengths = [len(row.input_ids) for row in rows]
+    assert batch.input_ids.shape == (2, max(lengths)) and lengths[0] != lengths[1]
+    for i, row in enumerate(rows):
+        for name in ("input_ids", "position_ids", "branch_ids", "labels"):
+            assert vars(batch)[name][i, : lengths[i]].tolist() == vars(row)[name].tolist()
+        assert (batch.branch_ids[i, lengths[i] :] == -1).all()
+        assert (batch.labels[i, lengths[i] :] == IGNORE).all()
+    assert batch.objects_valid.tolist() == [[True] * 3, [True, False, False]]
+    assert batch.objects[1, 1:].abs().sum() == 0
+    # real columns keep their places, the zero target stays last
+    assert batch.ground_targets.tolist() == [
+        [True, False, True, False],
+        [False, False, False, True],
+        [True, False, False, False],
+    ]
+    assert len(batch.scene["coords"]) == len(batch.scene["pixel_values"]) == 3
+    assert [len(masks) for masks in batch.object_masks] == [3, 1]
+    assert batch.coord_points.shape == (2, 3)
+
+
+def test_collate_of_rows_without_objects_or_boxes(tiny_tokenizer) -> None:
+    batch = Batch(**collate([pack_scene(tiny_tokenizer, Chat(), make_scene(OBJECTS[:0]), [TOLD])]))
+    assert batch.objects.shape == (1, 0, 6) and batch.ground_targets.shape == (0, 1)
+
+
+def test_who_is_blind_sees_no_token_and_no_looks(tiny_tokenizer) -> None:
+    scene = without_views(make_scene())
+    packed = pack_scene(tiny_tokenizer, Chat(), scene, [TOLD, FOUND])
+    assert chat.SCENE not in tiny_tokenizer.decode(packed.input_ids)
+    assert all(len(value) == 0 for value in scene.inputs.values())
+    assert scene.object_masks.shape == (3, 0, 4, 4)
+    np.testing.assert_array_equal(scene.objects, OBJECTS)
+
+
+class Source:
+    """A source of two scenes that counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def load(self, name: str) -> SceneInputs:
+        self.asked.append(name)
+        return make_scene()
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_data_set_item_is_a_pack_of_the_plan(tiny_tokenizer, blind: bool) -> None:
+    plan = [Pack("scannet/a", (1, 0), turn=1), Pack("scannet/b", (2,))]
+    source = Source()
+    packs = PackedScenes(plan, [TOLD, FOUND, LOCATED], source, tiny_tokenizer, Chat(), blind)
+    assert len(packs) == 2 and source.asked == []
+    scene = make_scene().turned(1)
+    wanted = pack_scene(tiny_tokenizer, Chat(), without_views(scene) if blind else scene, [FOUND, TOLD], 1)
+    got = packs[0]
+    assert source.asked == ["scannet/a"]
+    for name in ("input_ids", "labels", "coord_points", "ground_targets"):
+        np.testing.assert_array_equal(vars(got)[name], vars(wanted)[name])
+    np.testing.assert_array_equal(got.scene.objects, wanted.scene.objects)
+
+
+def open_source(rooms_data, tiny_recipe, **changes) -> SceneSource:
+    eyes = tiny_recipe.encoder
+    fields = {"split": "train", "strategy": "mc", "max_frames": 2, "boxes": "gt"} | changes
+    return SceneSource(rooms_data, image_size=eyes.image_size, processor=eyes.build_processor(), **fields)
+
+
+def test_a_scene_of_a_data_folder(rooms_data, tiny_recipe) -> None:
+    source = open_source(rooms_data, tiny_recipe)
+    scene = source.load("scannet/scene0000_00")
+    assert source.load("scannet/scene0000_00") is scene, "the next pack of the scene costs nothing"
+    eyes = tiny_recipe.encoder
+    assert scene.inputs["pixel_values"].shape == (2, 3, eyes.image_size, eyes.image_size)
+    assert scene.num_tokens == 2 * eyes.cells * (eyes.cells + 1)
+    assert scene.object_masks.shape == (len(scene.objects), 2, eyes.grid, eyes.grid)
+    assert "object_masks" not in scene.inputs
+    both = open_source(rooms_data, tiny_recipe, boxes="gt+pred").load("scannet/scene0000_00")
+    assert len(both.objects) > len(scene.objects)
+    np.testing.assert_array_equal(both.objects[: len(scene.objects)], scene.objects)
+
+
+def test_a_source_can_be_sent_to_a_worker(rooms_data, tiny_recipe) -> None:
+    import pickle
+
+    source = open_source(rooms_data, tiny_recipe)
+    here = source.load("scannet/scene0001_00")
+    there = pickle.loads(pickle.dumps(source)).load("scannet/scene0001_00")
+    assert all(torch.equal(here.inputs[key], there.inputs[key]) for key in here.inputs)
+
+
+def test_what_a_source_cannot_find(rooms_data, tiny_recipe, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"scene 'scannet/scene9999_00' is asked about but .* is missing"):
+        open_source(rooms_data, tiny_recipe).load("scannet/scene9999_00")
+    with pytest.raises(ValueError, match="has no gt boxes"):
+        open_source(rooms_data, tiny_recipe).load("scannet/scene0003_00")  # the held-out one
+    with pytest.raises(ValueError, match=r"unknown boxes 'prde'.*did you mean 'pred'"):
+        open_source(rooms_data, tiny_recipe, boxes="prde")
+    with pytest.raises(ValueError, match=r"did you mean 'uniform'"):
+        open_source(rooms_data, tiny_recipe, strategy="unifrom").load("scannet/scene0000_00")
+    with pytest.raises(ValueError, match="scannet_train_gt_box.json is missing: run `llava prepare"):
+        open_source(tmp_path, tiny_recipe)

@@ -12,7 +12,7 @@ import numpy as np
 
 from llava.captures.pixels import load_color, load_depth
 from llava.frames import scene_voxels
-from llava.frames.picture import FloorMap, floor_map
+from llava.frames.floor_map import PAPER_RGB, FloorMap, floor_map
 from llava.geometry.boxes import bounds, contains, corners
 from llava.geometry.camera import invert_pose, project, scale_intrinsics, unproject
 
@@ -25,7 +25,6 @@ TRUE_COLOR, PREDICTED_COLOR = (38, 132, 255), (255, 122, 26)  # told apart by co
 PICTURE_WIDTH = 448  # pixels; larger frames are made smaller, smaller ones larger
 NEAR = 0.05  # metres in front of the camera where edges are cut
 SMOOTH = 2  # lines are drawn this many times larger and then made smaller
-PAPER = (255, 255, 255)
 # Pairs of corners that differ in one coordinate (x changes fastest, then y, then z).
 EDGES = tuple((i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit)
 
@@ -111,7 +110,7 @@ class LookAt:
         x_low, x_high, y_low, y_high = self._floor.extent
         scale = SMOOTH * side / max(x_high - x_low, y_high - y_low)  # pixels a metre
         size = (round((x_high - x_low) * scale), round((y_high - y_low) * scale))
-        picture = Image.new("RGB", (side * SMOOTH, side * SMOOTH), PAPER)
+        picture = Image.new("RGB", (side * SMOOTH, side * SMOOTH), PAPER_RGB)
         left, top = (picture.width - size[0]) // 2, (picture.height - size[1]) // 2
         floor = Image.fromarray(self._floor.image[::-1])
         picture.paste(floor.resize(size, Image.Resampling.BICUBIC), (left, top))

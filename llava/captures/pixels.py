@@ -9,7 +9,10 @@ import numpy as np
 from PIL import Image
 
 from llava.geometry.camera import nearest_rows_cols, square_crop, unproject
+from llava.geometry.voxels import VOXEL_SIZE, voxel_keys
 from llava.types import Scene, Views
+
+COVERAGE_ROWS = 120  # depth rows that are enough for 0.1 m voxels indoors
 
 
 def load_color(scene: Scene, index: int) -> Image.Image:
@@ -51,6 +54,22 @@ def load_views(scene: Scene, indices: Sequence[int], size: int) -> Views:
         coords[at] = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows, cols)
         valid[at] = depth > 0
     return Views(images, coords, valid, tuple(scene.frames[index].name for index in indices))
+
+
+def scene_voxels(scene: Scene, voxel_size: float = VOXEL_SIZE, step: int | None = None) -> list[np.ndarray]:
+    """The voxels (ascending int64 keys) that each frame sees; pixels of unknown depth see nothing.
+
+    ``step`` takes every step-th pixel; the default thins large depth images to about 120 rows.
+    """
+    width, height = scene.depth_size
+    step = step or max(1, min(width, height) // COVERAGE_ROWS)
+    rows, cols = np.arange(0, height, step), np.arange(0, width, step)
+    voxels = []
+    for index, frame in enumerate(scene.frames):
+        depth = load_depth(scene, index)[::step, ::step]
+        points = unproject(depth, scene.depth_intrinsics, frame.pose, rows, cols)
+        voxels.append(voxel_keys(points, voxel_size, depth > 0))
+    return voxels
 
 
 def _decode(path: Path) -> Image.Image:

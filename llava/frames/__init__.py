@@ -1,5 +1,6 @@
 """Which frames of a scene the model sees, and a picture of that choice."""
 
+from llava.captures.pixels import scene_voxels
 from llava.frames.picture import frames_picture, sample_to_picture
 from llava.frames.sampling import (
     ALIASES,
@@ -7,7 +8,6 @@ from llava.frames.sampling import (
     canonical_strategy,
     read_selection,
     sample,
-    scene_voxels,
     uniform_indices,
 )
 

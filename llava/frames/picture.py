@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image
 
 from llava.captures import open_scene
-from llava.captures.pixels import load_color
+from llava.captures.pixels import load_color, scene_voxels
 from llava.frames.floor_map import MISSED, floor_map
-from llava.frames.sampling import canonical_strategy, sample, scene_voxels, uniform_indices
+from llava.frames.sampling import canonical_strategy, sample, uniform_indices
 from llava.geometry.voxels import max_coverage
 from llava.types import Scene
 
@@ -104,12 +104,13 @@ def _draw_thumbnails(figure: Figure, scene: Scene, chosen: list[int], colors: np
     # The grid whose pictures come out largest in the space on the left.
     grids = [(cols, -(-len(chosen) // cols)) for cols in range(1, len(chosen) + 1)]
     cols, rows = max(grids, key=lambda g: min(width * inches[0] / g[0], height * inches[1] / g[1] / aspect))
-    cell_w, cell_h = width / cols, height / rows
+    cell_w = min(width / cols, height / rows * inches[1] / aspect / inches[0])
+    cell_h = cell_w * aspect * inches[0] / inches[1]
     for place, index in enumerate(chosen):
         picture = load_color(scene, index)
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
         row, col = divmod(place, cols)
-        box = (left + col * cell_w, bottom + height - (row + 1) * cell_h, cell_w * 0.965, cell_h * 0.955)
+        box = (left + col * cell_w, bottom + height - (row + 1) * cell_h, cell_w * 0.965, cell_h * 0.965)
         axes = figure.add_axes(box, anchor="NW")
         axes.imshow(picture, extent=(0, 1, 0, aspect))
         axes.set_axis_off()

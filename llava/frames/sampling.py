@@ -17,15 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from llava.captures.pixels import load_depth
-from llava.geometry.camera import unproject
-from llava.geometry.voxels import VOXEL_SIZE, max_coverage, voxel_keys
+from llava.captures.pixels import scene_voxels
+from llava.geometry.voxels import max_coverage
 from llava.types import Scene
 
 RATIOS = {"mc": None, "mc-ratio95": 0.95, "mc-ratio90": 0.90}
 ALIASES = {"ratio95": "mc-ratio95", "ratio90": "mc-ratio90"}
 STRATEGIES = ("uniform", *RATIOS)
-COVERAGE_ROWS = 120  # depth rows that are enough for 0.1 m voxels indoors
 
 
 def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, Any] | None = None) -> list[int]:
@@ -74,22 +72,6 @@ def canonical_strategy(strategy: str) -> str:
 def uniform_indices(total: int, count: int) -> list[int]:
     """``count`` evenly spaced indices of ``total``, first and last included, truncated to integers."""
     return np.linspace(0, total - 1, count, dtype=int).tolist()
-
-
-def scene_voxels(scene: Scene, voxel_size: float = VOXEL_SIZE, step: int | None = None) -> list[np.ndarray]:
-    """The voxels (ascending int64 keys) that each frame sees; pixels of unknown depth see nothing.
-
-    ``step`` takes every step-th pixel; the default thins large depth images to about 120 rows.
-    """
-    width, height = scene.depth_size
-    step = step or max(1, min(width, height) // COVERAGE_ROWS)
-    rows, cols = np.arange(0, height, step), np.arange(0, width, step)
-    voxels = []
-    for index, frame in enumerate(scene.frames):
-        depth = load_depth(scene, index)[::step, ::step]
-        points = unproject(depth, scene.depth_intrinsics, frame.pose, rows, cols)
-        voxels.append(voxel_keys(points, voxel_size, depth > 0))
-    return voxels
 
 
 def read_selection(path: Path) -> dict[str, dict[str, Any]]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llava.captures.pixels import load_depth
+from llava.captures.pixels import load_depth, scene_voxels
 from llava.captures.scannet import read_align, read_pickle
-from llava.frames.sampling import canonical_strategy, read_selection, sample, scene_voxels, uniform_indices
+from llava.frames.sampling import canonical_strategy, read_selection, sample, uniform_indices
 from llava.geometry.camera import unproject
 from llava.geometry.voxels import max_coverage, pack_keys, voxel_keys
 from llava.types import Dropped, Frame, Scene

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.frames import Listed, check_intrinsics, gather, read_matrix
+from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
 SPLITS = ("train", "val", "test")

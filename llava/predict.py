@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,8 +154,3 @@ def _resume(out: Path, run: Run) -> set:
         with out.open("r+b") as file:
             file.truncate(len(whole))
     return {json.loads(line)["sample_id"] for line in whole.splitlines()}
-
-
-def with_frames(source: SceneSource, strategy: str, frames: int) -> SceneSource:
-    """The same scenes looked at through other frames."""
-    return replace(source, strategy=strategy, max_frames=frames)

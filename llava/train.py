@@ -6,9 +6,11 @@ packs, devices and accumulated batches, so that a pack of K questions counts as 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +39,8 @@ PART_PREFIXES = {
     "head": ("ground_head.",),
     "language": ("",),
 }
+# Settings of `TrainConfig` that do not change what is learnt.
+UNIMPORTANT = ("workers", "threads", "save_steps", "log_steps", "report_to")
 
 
 def part_of(parameter: str) -> str:
@@ -121,7 +125,7 @@ def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingAr
         lr_scheduler_type=config.schedule,
         max_grad_norm=config.max_grad_norm,
         bf16=config.precision == "bf16",
-        gradient_checkpointing=config.gradient_checkpointing,
+        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),  # its name is about to change
         save_steps=config.save_steps,
         save_total_limit=2,
         logging_steps=config.log_steps,
@@ -158,13 +162,17 @@ def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
 
 
 def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, data: Path, out: Path) -> PackTrainer:
-    """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out`."""
+    """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out`.
+
+    Raises ValueError when `out` was begun with other settings, and as `training_samples` does.
+    """
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
     processor = recipe.encoder.build_processor()
     source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)
+    _agree(out, recipe, data)
     return train_on(packed, model, tokenizer, config, out)
 
 
@@ -192,7 +200,43 @@ def train_on(
     return trainer
 
 
+def _agree(out: Path, recipe: Recipe, data: Path) -> None:
+    """Note down in `out` what is trained there, or check that it was begun in the same way."""
+    wanted = json.loads(json.dumps({**asdict(recipe), "data_folder": str(data.resolve())}))
+    for name in UNIMPORTANT:
+        del wanted["train"][name]
+    path = out / "training.json"
+    begun = json.loads(path.read_text()) if path.exists() else None
+    if begun == wanted:
+        return
+    if begun is not None and last_checkpoint(out):
+        parts = ", ".join(key for key in wanted if begun.get(key) != wanted[key])
+        raise ValueError(
+            f"{out} holds a training with other settings (they differ in: {parts}; {path.name} has all): "
+            "give another --out, or delete that folder to train anew"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps(wanted, indent=1) + "\n")
+    partial.replace(path)
+
+
 def last_checkpoint(out: Path) -> str | None:
-    """The newest whole checkpoint; `trainer_state.json` is written last, so a killed save does not have it."""
-    whole = [p.parent for p in out.glob("checkpoint-*/trainer_state.json") if (p.parent / "optimizer.pt").exists()]
-    return str(max(whole, key=lambda p: int(p.name.split("-")[1]))) if whole else None
+    """The newest whole checkpoint of the Trainer in `out`."""
+    whole = [folder for folder in out.glob("checkpoint-*") if _is_whole(folder)]
+    return str(max(whole, key=lambda folder: int(folder.name.split("-")[1]))) if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """`trainer_state.json` is written last, so a killed save has none or half of it.
+
+    The optimizer is looked for besides, because the Trainer would go on without it and say nothing; DeepSpeed
+    keeps it in a folder of its own.
+    """
+    if not (checkpoint / "optimizer.pt").exists() and not any(checkpoint.glob("global_step*")):
+        return False
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+    return True

@@ -14,7 +14,7 @@ import numpy as np
 
 from llava.captures import open_scene
 from llava.captures.pixels import load_views
-from llava.frames import read_selection
+from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llava.types import Scene
 
 BOXES = ("gt", "pred", "gt+pred", "none")
+MEMORY = 2 << 30  # bytes of pixels that a source remembers
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,6 @@ class SceneSource:
     image_size: int
     processor: Callable  # an encoder's: (Views, boxes) -> inputs
     boxes: str = "pred"  # one of BOXES
-    remember: int = 1024  # scenes kept in memory
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,17 +66,24 @@ class SceneSource:
             raise ValueError(
                 f"unknown boxes {self.boxes!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?"
             )
+        if self.max_frames < 1:
+            raise ValueError(f"max_frames must be at least 1, got {self.max_frames}")
+        canonical_strategy(self.strategy)  # an unknown one is an error here, not in a worker that loads scenes
         self._boxes = {kind: self._read_boxes(kind) for kind in self.boxes.split("+") if kind != "none"}
         selection = self.root / "metadata" / "scannet_select_frames.json"
         self._selection = read_selection(selection) if selection.exists() else {}
-        self.load = lru_cache(maxsize=self.remember)(self._load)
+        self.load = self._remembering()
 
     def __getstate__(self) -> dict:
         return {k: v for k, v in self.__dict__.items() if k != "load"}  # a worker process starts with an empty memory
 
     def __setstate__(self, state: dict) -> None:
         self.__dict__.update(state)
-        self.load = lru_cache(maxsize=self.remember)(self._load)
+        self.load = self._remembering()
+
+    def _remembering(self) -> Callable[[str], SceneInputs]:
+        scene_bytes = self.max_frames * self.image_size**2 * 3 * 4  # float32
+        return lru_cache(maxsize=max(1, MEMORY // scene_bytes))(self._load)
 
     def scene(self, name: str) -> Scene:
         """Open `scannet/<scene>`; raises ValueError that names the folder when it is not there."""

@@ -1,0 +1,287 @@
+"""Training on a small data folder: the same run twice, a killed run, packs against samples, parts and their rates."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
+
+from llava.data.mixture import Pack
+from llava.data.pack import PackedScenes, collate
+from llava.model.checkpoint import load
+from llava.recipes import Recipe, new_model
+from llava.session import Training, load_checkpoint, load_tokenizer, train_recipe
+from llava.tasks import TASKS
+from llava.train import (
+    PART_PREFIXES,
+    PackTrainer,
+    freeze,
+    last_checkpoint,
+    parameter_groups,
+    part_of,
+    scene_source,
+    train,
+    training_samples,
+)
+from llava.train_config import PARTS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STEPS = 4
+
+
+@pytest.fixture
+def run(tiny_base: Path, tiny_recipe: Recipe, rooms_data: Path, tmp_path: Path):
+    """Train `tiny_base` for STEPS steps with changed training settings; returns the trainer."""
+
+    def run(out: str = "out", recipe: Recipe = tiny_recipe, **changes) -> PackTrainer:
+        recipe = replace(recipe, train=replace(recipe.train, **changes))
+        return train(load(tiny_base), load_tokenizer(tiny_base), recipe, rooms_data, tmp_path / out)
+
+    return run
+
+
+def losses(trainer: PackTrainer) -> list[float]:
+    return [line["loss"] for line in trainer.state.log_history if "loss" in line]
+
+
+def norms(trainer: PackTrainer) -> list[float]:
+    return [line["grad_norm"] for line in trainer.state.log_history if "grad_norm" in line]
+
+
+def differing(a: torch.nn.Module, b: torch.nn.Module) -> set[str]:
+    """Names of the parameters that are not the same bit for bit."""
+    other = b.state_dict()
+    return {name for name, value in a.state_dict().items() if not torch.equal(value, other[name])}
+
+
+def test_the_same_seed_is_the_same_run(run, tiny_base: Path) -> None:
+    first, second, other = run("first"), run("second"), run("other", seed=1, packs=2)
+    assert len(losses(first)) == STEPS
+    assert losses(first) == losses(second)
+    assert differing(first.model, second.model) == set()
+    assert losses(other) != losses(first)[:2]
+    assert differing(first.model, load(tiny_base)), "it learnt"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from llava import train
+from llava.data.pack import PackedScenes
+from llava.model.checkpoint import load
+from llava.recipes import load_recipe
+from llava.session import load_tokenizer
+
+class Deadly(PackedScenes):
+    def __getitem__(self, index):
+        if index == 3:  # two steps are done: one pack is loaded ahead
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitem__(index)
+
+train.PackedScenes = Deadly
+base, data, out = map(Path, sys.argv[1:])
+train.train(load(base), load_tokenizer(base), load_recipe(base), data, out)
+"""
+
+
+def test_two_steps_kill_and_resume_are_four_steps(run, tiny_base: Path, rooms_data: Path, tmp_path: Path) -> None:
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, tiny_base, rooms_data, tmp_path / "killed"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert [p.name for p in (tmp_path / "killed").glob("checkpoint-*")] == ["checkpoint-2"]
+    resumed, straight = run("killed"), run("straight")
+    assert resumed.state.global_step == straight.state.global_step == STEPS
+    assert losses(resumed) == losses(straight)
+    assert differing(resumed.model, straight.model) == set()
+    assert [p.name for p in (tmp_path / "killed").glob("checkpoint-*")] and run("killed").state.global_step == STEPS
+
+
+def test_a_folder_of_another_training_is_not_gone_on_with(run) -> None:
+    run(packs=2)
+    run(packs=2, log_steps=5)
+    with pytest.raises(ValueError, match=r"other settings \(they differ in: train; .*give another --out"):
+        run(packs=2, lr=1.0)
+
+
+def test_a_half_written_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
+    files = {
+        3: {"optimizer.pt": "", "trainer_state.json": "{}"},
+        20: {"optimizer.pt": "", "trainer_state.json": "{}"},
+        100: {"optimizer.pt": "", "trainer_state.json": '{"epo'},
+        200: {"optimizer.pt": ""},
+        300: {"trainer_state.json": "{}"},
+        400: {},
+    }
+    for step, contents in files.items():
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        for name, text in contents.items():
+            (tmp_path / f"checkpoint-{step}" / name).write_text(text)
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-20")
+    assert last_checkpoint(tmp_path / "nothing") is None
+
+
+def one_of_each_task(data: Path) -> list:
+    """A sample of every task about one scene, box questions with one target and with none among them."""
+    samples = training_samples(data, tuple(TASKS))
+    scene = samples[0].scene
+    chosen = {s.task: s for s in samples if s.scene == scene and (s.boxes is None or len(s.boxes))}
+    assert set(chosen) == set(TASKS)
+    nothing = next(s for s in samples if s.scene == scene and s.boxes is not None and len(s.boxes) == 0)
+    return [*chosen.values(), nothing]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("turn", [0, 1])
+def test_a_pack_of_all_tasks_is_its_samples(
+    tiny_recipe, tiny_tokenizer, rooms_data, monkeypatch, dtype: torch.dtype, tolerance: float, turn: int
+) -> None:
+    """Read from the data folder, packed and collated as training does it."""
+
+    def without_cast(self, x):
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+
+    if dtype == torch.float64:
+        monkeypatch.setattr(Qwen2RMSNorm, "forward", without_cast)  # HF computes it in float32
+    torch.manual_seed(1)
+    model = new_model(tiny_recipe, tiny_tokenizer).to(dtype)
+    samples = one_of_each_task(rooms_data)
+    indices = tuple(range(len(samples)))
+    plan = [Pack(samples[0].scene, indices, turn), *(Pack(samples[0].scene, (i,), turn) for i in indices)]
+    source = scene_source(
+        rooms_data,
+        "train",
+        tiny_recipe.data,
+        tiny_recipe.encoder.build_processor(),
+        tiny_recipe.encoder.image_size,
+        "gt+pred",
+    )
+    packs = PackedScenes(plan, samples, source, tiny_tokenizer, tiny_recipe.chat)
+
+    def loss_of(index: int) -> torch.Tensor:
+        batch = collate([packs[index]])
+        batch["scene"] = {k: v.to(dtype) if k == "pixel_values" else v for k, v in batch["scene"].items()}
+        loss = model(**batch, num_branches=len(samples)).loss
+        loss.backward()
+        return loss.detach()
+
+    def gradients() -> dict[str, torch.Tensor]:
+        found = {n: torch.zeros_like(p) if p.grad is None else p.grad for n, p in model.named_parameters()}
+        model.zero_grad()
+        return found
+
+    together = loss_of(0)
+    packed = gradients()
+    apart = sum(loss_of(i + 1) for i in indices)
+    single = gradients()
+    torch.testing.assert_close(together, apart, rtol=tolerance, atol=0)
+    largest = max(gradient.norm() for gradient in packed.values())
+    for name in packed:
+        allowed = tolerance * max(packed[name].norm(), 1e-3 * largest)
+        assert (packed[name] - single[name]).norm() <= allowed, name
+
+
+def test_accumulated_packs_are_one_step(run) -> None:
+    """The unit of the loss is the branch, in whatever way the packs of a step are spread over forward passes."""
+    # Five packs: the last step has one pack only, and packs of a scene's leftovers have fewer branches.
+    settings = {"packs": 5, "questions_per_scene": 40, "turn": False}
+    at_once, in_turn = run("a", scenes_per_step=2, **settings), run("b", accumulate=2, **settings)
+    assert at_once.state.global_step == in_turn.state.global_step == 3
+    # Adam hardly cares for a factor on the loss; the gradient's norm does.
+    assert norms(in_turn) == pytest.approx(norms(at_once), rel=1e-3)
+    assert losses(in_turn) == pytest.approx(losses(at_once), rel=1e-3)
+
+
+def test_logs_tell_words_from_boxes(run) -> None:
+    (first, *_) = [line for line in run(packs=1).state.log_history if "loss" in line]
+    assert min(first["lm_loss"], first["ground_loss"]) < first["loss"] < max(first["lm_loss"], first["ground_loss"])
+
+
+@pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"workers": 1}])
+def test_ways_of_computing_agree(run, changes: dict) -> None:
+    plain, other = run("plain", packs=2), run("other", packs=2, **changes)
+    assert losses(other) == pytest.approx(losses(plain), rel=2e-2 if "precision" in changes else 1e-4)
+
+
+def test_the_blind_learn_without_a_scene(run, tiny_recipe: Recipe, tiny_base: Path) -> None:
+    blind = run(recipe=replace(tiny_recipe, data=replace(tiny_recipe.data, blind=True)), packs=2)
+    changed = differing(blind.model, load(tiny_base))
+    assert changed
+    assert {part_of(name) for name in changed} & {"tower", "projector"} == set()
+
+
+def test_every_parameter_has_its_part(tiny_base: Path) -> None:
+    assert set(PART_PREFIXES) == set(PARTS)
+    model = load(tiny_base, positions={"kind": "mlp"})
+    parts = {part: {n.split(".")[0] for n, _ in model.named_parameters() if part_of(n) == part} for part in PARTS}
+    assert parts == {
+        "tower": {"encoder"},
+        "projector": {"encoder", "newline"},
+        "positions": {"positions"},
+        "head": {"ground_head"},
+        "language": {"language_model"},
+    }
+
+
+@pytest.mark.parametrize("tune", [("head",), ("projector", "language"), PARTS])
+def test_only_tuned_parts_change(run, tiny_base: Path, tune: tuple[str, ...]) -> None:
+    trained = run(tune=tune, lr_tower=1e-3, packs=2).model
+    moved = {part_of(name) for name in differing(trained, load(tiny_base))}
+    assert moved == set(tune) - {"positions"}  # sin3d has nothing to learn
+
+
+def test_an_unknown_part(tiny_base: Path) -> None:
+    with pytest.raises(ValueError, match="unknown part heads, towr; the parts are tower, projector"):
+        freeze(load(tiny_base), ("towr", "heads", "language"))
+
+
+def test_each_part_has_its_rate(tiny_base: Path, tiny_recipe: Recipe) -> None:
+    model = load(tiny_base)
+    freeze(model, ("tower", "projector", "language", "head"))
+    config = replace(tiny_recipe.train, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4, weight_decay=0.1)
+    groups = parameter_groups(model, config)
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    rates = {"tower": 1e-4, "projector": 2e-4}
+    learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    assert sum(len(group["params"]) for group in groups) == len(found) == len(learning)
+    for name, parameter in learning.items():
+        decay = 0.1 if parameter.ndim >= 2 else 0.0
+        assert found[id(parameter)] == (rates.get(part_of(name), 3e-4), decay), name
+
+
+def test_the_optimizer_is_given_these_rates(run) -> None:
+    trainer = run(packs=1, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4)
+    assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {3e-4, 1e-4, 2e-4}
+
+
+def test_training_leaves_a_whole_checkpoint(tiny_base: Path, tiny_recipe: Recipe, rooms_data, tmp_path: Path) -> None:
+    recipe = replace(tiny_recipe, base=str(tiny_base), train=replace(tiny_recipe.train, packs=2))
+    out = train_recipe(Training(recipe, rooms_data, tmp_path / "out"))
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "recipe.json", "trainer_state.json"):
+        assert (out / name).exists(), name
+    assert json.loads((out / "recipe.json").read_text()) == json.loads(json.dumps(asdict(recipe)))
+    answerer, read = load_checkpoint(out)
+    assert read == recipe
+    assert answerer.tokenizer.get_vocab() == load_tokenizer(tiny_base).get_vocab()
+    again = train_recipe(Training(recipe, rooms_data, tmp_path / "out"))
+    assert differing(load_checkpoint(again)[0].model, answerer.model) == set(), "a finished run is left as it is"
+
+
+def test_samples_without_a_place_are_left_out(rooms_data: Path) -> None:
+    samples = training_samples(rooms_data, ("scan2cap", "scanqa"))
+    assert {s.task for s in samples} == {"scan2cap", "scanqa"}
+    assert all(s.coord is not None for s in samples if "<coord>" in s.question)
+    with pytest.raises(ValueError, match=r"unknown task 'scanqua'.*did you mean 'scanqa'"):
+        training_samples(rooms_data, ("scanqua",))

@@ -16,5 +16,6 @@ class PretrainConfig:
     tower_steps: int = 3000
     tower_batch: int = 32  # pictures
     tower_lr: float = 1e-3
+    align_steps: int = 600
     posters: float = 0.67  # share of packs whose pictures have places
     seed: int = 0

@@ -28,10 +28,12 @@ FIND_ANY = FIND + "\nThere may be no corresponding object, or there may be one o
 class ImageFact:
     """A question about pictures, its answer, and the ids it is about."""
 
+    kind: str  # what the question takes to answer
     question: str
     answer: str
     targets: tuple[int, ...] | None = None  # for "<ground>": ids of the things meant
     mark: int | None = None  # for "<coord>": id of the thing that the mark lies on
+    words: tuple[str, ...] = ()  # for "<coord>": what every right answer says
 
 
 def image_facts(seen: Sequence[Item], count: int, rng: np.random.Generator, marks: bool) -> list[ImageFact]:
@@ -41,7 +43,7 @@ def image_facts(seen: Sequence[Item], count: int, rng: np.random.Generator, mark
     """
     if not seen:
         raise ValueError("no picture shows anything to ask about")
-    kinds = [_color, _class, _exists, _count, _material, _find, _find, _find_any, _hop, _hop]
+    kinds = [_color, _class, _exists, _count, _material, *[_list] * 4, *[_find] * 4, *[_find_any] * 2, *[_hop] * 2]
     facts: list[ImageFact] = []
     while len(facts) < count:
         if marks and chance(rng, 0.4):
@@ -67,13 +69,21 @@ def _point(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     thing = describe(item, rng)
     form = int(rng.integers(5))
     if form == 0:
-        return ImageFact(" <coord> :", f"{item.color} {item.label}", mark=item.id)
+        return ImageFact(
+            "point", " <coord> :", f"{item.color} {item.label}", mark=item.id, words=(item.color, *item.label.split())
+        )
     if form == 1:
-        return ImageFact(QA.format("What is at <coord> ?"), item.label, mark=item.id)
+        return ImageFact(
+            "point", QA.format("What is at <coord> ?"), item.label, mark=item.id, words=tuple(item.label.split())
+        )
     if form == 2:
-        return ImageFact(QA.format("What color is the thing at <coord> ?"), item.color, mark=item.id)
+        return ImageFact(
+            "point", QA.format("What color is the thing at <coord> ?"), item.color, mark=item.id, words=(item.color,)
+        )
     opening = pick(rng, ("this is {}.", "there is {}.", "{}.", "it is {}.", "you see {}."))
-    return ImageFact(POINT, sentence(opening.format(article(thing))), mark=item.id)
+    return ImageFact(
+        "point", POINT, sentence(opening.format(article(thing))), mark=item.id, words=(item.color, *item.label.split())
+    )
 
 
 def _alone(seen: Sequence[Item], key: str, rng: np.random.Generator) -> Item | None:
@@ -88,20 +98,22 @@ def _color(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
         return None
     forms = ("What color is the {}?", "What is the color of the {}?", "Which color does the {} have?")
     text = pick(rng, forms).format(item.label)
-    return ImageFact(pick(rng, (QA, SITUATED)).format(text), item.color)
+    return ImageFact("color", pick(rng, (QA, SITUATED)).format(text), item.color)
 
 
 def _class(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     if not (item := _alone(seen, "color", rng)):
         return None
     forms = ("What is the {c} thing?", "What object is {c}?", "Which object in the room is {c}?", "What is {c}?")
-    return ImageFact(pick(rng, (QA, SITUATED)).format(pick(rng, forms).format(c=item.color)), item.label)
+    return ImageFact("class", pick(rng, (QA, SITUATED)).format(pick(rng, forms).format(c=item.color)), item.label)
 
 
 def _material(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     if not (item := _alone(seen, "label", rng)):
         return None
-    return ImageFact(QA.format(f"What is the {item.label} made of?"), item.material.replace("wooden", "wood"))
+    return ImageFact(
+        "material", QA.format(f"What is the {item.label} made of?"), item.material.replace("wooden", "wood")
+    )
 
 
 def _exists(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
@@ -110,7 +122,7 @@ def _exists(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     color = item.color if yes else other.color
     true = any(i.label == item.label and i.color == color for i in seen)
     text = pick(rng, ("Is there {}?", "Do you see {}?", "Can I see {}?")).format(article(f"{color} {item.label}"))
-    return ImageFact(pick(rng, (QA, SITUATED)).format(text), "yes" if true else "no")
+    return ImageFact("exists", pick(rng, (QA, SITUATED)).format(text), "yes" if true else "no")
 
 
 def _count(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
@@ -119,16 +131,24 @@ def _count(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     if counts[label] >= len(NUMBERS):
         return None
     text = pick(rng, ("How many {} are there?", "How many {} do you see?")).format(plural(label))
-    return ImageFact(pick(rng, (QA, SITUATED)).format(text), NUMBERS[counts[label]])
+    return ImageFact("count", pick(rng, (QA, SITUATED)).format(text), NUMBERS[counts[label]])
+
+
+def _list(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
+    """Everything in some order: every second word follows from the first and the pictures, a dense lesson."""
+    order = [seen[i] for i in rng.permutation(len(seen))[:8]]
+    form = pick(rng, ("{c} {t}", "{t} {c}", "the {t} is {c}", "the {c} thing is a {t}"))
+    things = ", ".join(form.format(c=i.color, t=i.label) for i in order)
+    return ImageFact("list", pick(rng, (" What is here?", " List everything.", " Describe the scene.")), things)
 
 
 def _hop(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     """One hop, no sentence around it."""
     if chance(rng, 0.5):
         item = _alone(seen, "label", rng)
-        return item and ImageFact(f" the {item.label} :", item.color)
+        return item and ImageFact("hop", f" the {item.label} :", item.color)
     item = _alone(seen, "color", rng)
-    return item and ImageFact(f" the {item.color} :", item.label)
+    return item and ImageFact("hop", f" the {item.color} :", item.label)
 
 
 def _find(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
@@ -138,7 +158,7 @@ def _find(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     if len(same) > 1:
         return None
     forms = ("The {}.", "This is the {}.", "Find the {}.", "It is a {}.", "There is a {}. it is here.")
-    return ImageFact(FIND.format(pick(rng, forms).format(named)), "<ground>", targets=(item.id,))
+    return ImageFact("find", FIND.format(pick(rng, forms).format(named)), "<ground>", targets=(item.id,))
 
 
 def _find_any(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
@@ -148,4 +168,4 @@ def _find_any(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     found = tuple(i.id for i in seen if i.label == item.label and color in (None, i.color))
     named = plural(item.label) if color is None else f"{color} {plural(item.label)}"
     forms = ("All the {}.", "The {}.", "Every one of the {}.", "Find all {}.", "These are the {}.")
-    return ImageFact(FIND_ANY.format(pick(rng, forms).format(named)), "<ground>", targets=found)
+    return ImageFact("find any", FIND_ANY.format(pick(rng, forms).format(named)), "<ground>", targets=found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from llava.rooms.mesh import room_mesh
@@ -114,7 +116,7 @@ def _walk(floor: FreeFloor, eyes: np.ndarray, angles: np.ndarray, frames: int) -
     when = np.linspace(0, len(eyes) - 1, frames)
     turns = np.stack([np.unwrap(angles[:, 0]), angles[:, 1]], 1)
     out_eyes, out_angles = np.empty((frames, 3)), np.empty((frames, 2))
-    legs = [_leg(floor, a, b) for a, b in zip(eyes[:-1], eyes[1:], strict=True)]
+    legs = [_leg(floor, a, b) for a, b in pairwise(eyes)]
     for f, t in enumerate(when):
         k = min(int(t), len(legs) - 1)
         s = t - k

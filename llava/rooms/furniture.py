@@ -54,7 +54,7 @@ class Kind:
 _WOOD, _SOFT = ("wooden", "wooden", "metal", "plastic"), ("fabric", "fabric", "leather")
 _BATH = ("white", "white", "pink")
 
-# Everything one may be asked about. Clutter (below) is drawn, scanned and annotated in ScanNet, but too small to ask about.
+# Clutter (below) is drawn and scanned like the rest, but too small to be asked about.
 CATALOGUE: dict[str, Kind] = {
     "chair": Kind(seating.chair, 5, ("wooden", "plastic", "metal")),
     "office chair": Kind(seating.office_chair, 5, ("fabric", "leather"), ("black",)),

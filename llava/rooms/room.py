@@ -36,7 +36,7 @@ class Item:
     parts: tuple[Part, ...]
     box: np.ndarray  # (6,) axis-aligned box in the room's (aligned) world, metres
     support: int | None = None  # id of the item it stands on or hangs on; None: the floor
-    wall: int | None = None  # 0..3 if it stands against or hangs on that wall (0: y max, then clockwise seen from above)
+    wall: int | None = None  # 0..3: stands against or hangs on that wall (0: y max, then clockwise from above)
     shell: bool = False  # floor, wall, ceiling: drawn and scanned, never asked about
 
     @property

@@ -1,6 +1,7 @@
 """Surface patterns: small periodic tiles that multiply a part's colour, kept as one mip-mapped atlas.
 
-A tile holds factors: 128 means "the part's own colour". Tiles average near 128, so that a part's colour word stays true.
+A tile holds factors: 128 means "the part's own colour". Tiles average near 128, so that a part's colour word stays
+true.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def evaluate(
         tasks: benchmarks, by name.
         strategy: frame sampling; default: as in training.
         frames: at most so many frames a scene; default: as in training.
-        data: data folder; default: the one that the checkpoint was trained on.
+        data: data folder; default: the one of the recipe.
         results: folder for answers and scores.
         split: val, or test where there is one.
         boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says.

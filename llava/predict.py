@@ -37,6 +37,7 @@ class Run:
 
     model: str  # name of the checkpoint folder
     weights: str  # digest of the weights
+    data: str  # data folder
     split: str
     strategy: str
     frames: int

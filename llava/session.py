@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,14 +34,22 @@ class Training:
     """Folder for the checkpoint."""
 
 
-def parse_training(prog: str, args: Sequence[str], default_recipe: str | None = None) -> Training:
-    """RECIPE and overrides, e.g. `rooms --train.packs 500`. Raises ValueError for an unknown recipe."""
-    name, rest = (args[0], args[1:]) if args and not args[0].startswith("-") else (default_recipe, args)
-    if name is None and not {"-h", "--help"} & set(rest):
-        raise ValueError("say which recipe to train, e.g. `llava train rooms`")
-    recipe = get_recipe(name or EMBEDDED)
+def parse_training(prog: str, args: Sequence[str], default_recipe: Callable[[], str] | None = None) -> Training:
+    """RECIPE and overrides, e.g. `rooms --train.packs 500`; without RECIPE the one that `default_recipe` names.
+
+    Raises ValueError for an unknown recipe, and for none where there is no default.
+    """
+    if args and not args[0].startswith("-"):
+        name, *args = args
+    elif {"-h", "--help"} & set(args):
+        name = EMBEDDED
+    elif default_recipe is None:
+        raise ValueError(f"say which recipe to train, e.g. `{prog} {EMBEDDED}`")
+    else:
+        name = default_recipe()
+    recipe = get_recipe(name)
     default = Training(recipe, data_folder(recipe), Path("checkpoints") / recipe.name)
-    return tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(rest))
+    return tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(args))
 
 
 def data_folder(recipe: Recipe) -> Path:
@@ -135,6 +143,7 @@ def evaluate_checkpoint(
     run = Run(
         model=checkpoint.resolve().name,
         weights=digest(checkpoint),
+        data=str(data.resolve()),
         split=split,
         strategy=looked.strategy,
         frames=looked.max_frames,
@@ -178,7 +187,7 @@ def run_everything(args: Sequence[str]) -> Path:
 
     from llava.report import make_report, scores_table
 
-    training = parse_training("llava run", args, default_recipe=EMBEDDED if no_scannet() else PUBLISHED)
+    training = parse_training("llava run", args, default_recipe=trainable_recipe)
     recipe, data, out = training.recipe, training.data, training.out
     if recipe.rooms:
         from llava.prepare.run import prepare
@@ -201,14 +210,14 @@ def run_everything(args: Sequence[str]) -> Path:
     return page
 
 
-def no_scannet() -> bool:
-    """Whether `data` is not a complete ScanNet folder; says so."""
+def trainable_recipe() -> str:
+    """The published recipe where `data` is a complete ScanNet folder, else the one on the embedded data; says so."""
     from llava.prepare.doctor import doctor
 
     if Path("data").is_dir() and doctor(Path("data")).complete:
-        return False
+        return PUBLISHED
     print(f"no complete ScanNet data folder here (`llava doctor data` says what is missing): training {EMBEDDED!r}")
-    return True
+    return EMBEDDED
 
 
 def blind_scores(training: Training) -> dict[str, dict[str, float]]:

@@ -21,10 +21,7 @@ _AGAINST_WALL = {
     "desk": 0.75,
     "wardrobe": 0.6,
     "bookshelf": 0.5,
-    "dresser": 0.5,
     "cabinet": 0.5,
-    "file cabinet": 0.4,
-    "tv stand": 0.5,
     "counter": 0.6,
     "refrigerator": 0.6,
     "stove": 0.6,
@@ -32,7 +29,6 @@ _AGAINST_WALL = {
     "toilet": 0.5,
     "bathtub": 0.4,
     "washing machine": 0.5,
-    "bench": 0.4,
 }
 _HUNG = {
     "window": (0.85, 1.0),
@@ -45,28 +41,23 @@ _BY_WALL = (
     "plant",
     "floor lamp",
     "trash can",
-    "laundry basket",
     "backpack",
     "box",
     "stool",
-    "ottoman",
     "chair",
     "nightstand",
-    "end table",
     "armchair",
 )
-_TABLES = ("table", "round table", "desk")
+_TABLES = ("table", "desk")
 _TOPS = {
     "monitor": ("desk", "table"),
-    "tv": ("tv stand", "dresser", "bench", "cabinet", "table"),
-    "lamp": ("nightstand", "end table", "desk", "dresser", "cabinet", "file cabinet", "table", "tv stand"),
-    "microwave": ("counter", "table", "cabinet", "file cabinet", "desk"),
+    "tv": ("cabinet", "table"),
+    "lamp": ("nightstand", "desk", "cabinet", "table"),
+    "microwave": ("counter", "table", "cabinet", "desk"),
     "pillow": ("bed",),
     "box": ("wardrobe", "cabinet", "desk", "table"),
-    "plant": ("cabinet", "tv stand"),
-} | dict.fromkeys(
-    CLUTTER, (*_TABLES, "coffee table", "counter", "nightstand", "dresser", "cabinet", "end table", "tv stand")
-)
+    "plant": ("cabinet",),
+} | dict.fromkeys(CLUTTER, (*_TABLES, "coffee table", "counter", "nightstand", "cabinet"))
 
 
 def place(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
@@ -78,7 +69,7 @@ def place(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
         return _curtain(plan, thing, rng)
     if label in _HUNG:
         return _hang(plan, thing, rng)
-    if label in ("nightstand", "end table") and _beside(plan, thing, rng):
+    if label == "nightstand" and _beside(plan, thing, rng):
         return True
     if label in ("chair", "office chair", "stool") and _seat(plan, thing, rng):
         return True
@@ -88,7 +79,7 @@ def place(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
         return True
     if label in _AGAINST_WALL:
         return _wall(plan, thing, rng)
-    if label in ("table", "round table") or (label in ("armchair", "ottoman") and rng.random() < 0.5):
+    if label == "table" or (label == "armchair" and rng.random() < 0.5):
         return _free(plan, thing, rng)
     return label in _BY_WALL and _near_wall(plan, thing, rng)
 
@@ -196,12 +187,8 @@ def _before_couch(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> b
 
 
 def _beside(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
-    """Nightstands by a bed's head, end tables by a seat's side."""
-    hosts = [
-        i
-        for i in plan.items
-        if i.label in (("bed",) if thing.label == "nightstand" else ("couch", "armchair")) and i.wall is not None
-    ]
+    """By a bed's head."""
+    hosts = [i for i in plan.items if i.label == "bed" and i.wall is not None]
     local = parts_box(thing.parts, (0, 0, 0), 0.0)
     for host in (hosts[int(k)] for k in rng.permutation(len(hosts))):
         axis = 0 if host.wall in (0, 2) else 1
@@ -215,7 +202,7 @@ def _beside(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
 
 
 def _seat(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
-    """At a table or desk, facing it; at a round table from any side."""
+    """At a table or desk, facing it."""
     wanted = (
         ("desk",) if thing.label == "office chair" else ("counter", *_TABLES) if thing.label == "stool" else _TABLES
     )
@@ -224,18 +211,14 @@ def _seat(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
     ahead = reach[1] + reach[4] / 2  # from the seat's origin to its front
     slots = []
     for host in hosts:
-        if host.label == "round table":
-            start = float(rng.uniform(0, 2 * math.pi))
-            slots += [(host, start + k * math.pi / 3, 0.0) for k in range(6)]
-        elif host.wall is not None:
+        if host.wall is not None:
             slots += [(host, host.yaw, offset) for offset in (0.0, -0.3, 0.3)]
         else:
             slots += [(host, host.yaw + k * math.pi / 2, offset) for k in range(4) for offset in (0.3, -0.3, 0.0)]
     for host, side, offset in (slots[int(k)] for k in rng.permutation(len(slots))):
         out = np.array([-math.sin(side), math.cos(side)])
         yaw = side + math.pi + (float(rng.uniform(-0.35, 0.35)) if rng.random() < _TURNED_SHARE else 0.0)
-        half = host.box[3:5] / 2
-        edge = float(np.min(half)) if host.label == "round table" else float(np.abs(out) @ half)
+        edge = float(np.abs(out) @ host.box[3:5] / 2)
         for slack in (0.04, 0.12, 0.22):
             xy = (
                 host.box[:2]
@@ -275,7 +258,4 @@ def _surface(host: Item) -> np.ndarray:
     """Box (6,) whose top carries things: the mattress's head end for a bed, the whole item otherwise."""
     if host.label == "bed":
         return parts_box((mattress(host.parts),), host.position, host.yaw)
-    box = host.box.copy()
-    if host.label == "round table":
-        box[3:5] *= 0.7  # the square inside the circle
-    return box
+    return host.box

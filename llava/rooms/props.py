@@ -136,13 +136,6 @@ def backpack(look: Look) -> list[Part]:
     ]
 
 
-def laundry_basket(look: Look) -> list[Part]:
-    w, d, h = look.span(0.38, 0.52), look.span(0.34, 0.42), look.span(0.42, 0.6)
-    body = tube((0, 0, 0), (w * 0.92, d * 0.92, h), look.main, "weave")
-    rim = tube((0, 0, h - 0.05), (w, d, 0.06), look.tone(0.85), "weave")
-    return [body, rim, ball((0.02, 0, h - 0.06), (w * 0.7, d * 0.7, 0.16), CREAM, "fabric")]
-
-
 def microwave(look: Look) -> list[Part]:
     w, d, h = look.span(0.44, 0.54), look.span(0.32, 0.40), look.span(0.26, 0.31)
     return [

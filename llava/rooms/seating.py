@@ -96,25 +96,6 @@ def stool(look: Look) -> list[Part]:
     return [seat, rung, *legs(w, w, h - 0.09, 0.045, look.main, inset=0.045)]
 
 
-def ottoman(look: Look) -> list[Part]:
-    w, d, h = look.span(0.45, 0.8), look.span(0.40, 0.55), look.span(0.36, 0.46)
-    return [
-        *legs(w, d, 0.08, 0.05, look.trim),
-        box((0, 0, 0.08), (w, d, h - 0.18), look.main, look.texture),
-        box((0, 0, h - 0.1), (w * 0.97, d * 0.97, 0.1), look.tone(1.08), look.texture),
-    ]
-
-
-def bench(look: Look) -> list[Part]:
-    w, d, h = look.span(0.9, 1.5), look.span(0.32, 0.42), look.span(0.42, 0.48)
-    sides = [box((s * (w / 2 - 0.12), 0, 0), (0.07, d * 0.85, h - 0.06), look.main, look.texture) for s in (-1, 1)]
-    return [
-        box((0, 0, h - 0.06), (w, d, 0.06), look.main, look.texture),
-        *sides,
-        box((0, 0, 0.14), (w - 0.3, 0.04, 0.06), look.trim),
-    ]
-
-
 def bed(look: Look) -> list[Part]:
     w, d = look.span(0.95, 1.8), look.span(1.9, 2.15)
     base, mattress, head = look.span(0.26, 0.34), 0.2, look.span(0.8, 1.15)

@@ -17,7 +17,7 @@ from llava.rooms.room import Item
 from llava.rooms.walkable import walkable
 from llava.rooms.words import chance, phrase, pick, sentence
 
-SEATS = ("chair", "office chair", "armchair", "couch", "stool", "bench", "bed", "ottoman")
+SEATS = ("chair", "office chair", "armchair", "couch", "stool", "bed")
 HUNG = ("window", "picture", "mirror", "whiteboard", "curtain")  # one stands before them, not next to them
 MOST = 6  # stances of one situation
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llava.rooms.parts import CHROME, Look, ball, box, legs, shade, tube
+from llava.rooms.parts import CHROME, Look, ball, box, legs, shade
 from llava.rooms.room import Part
 
 BOOKS = ((140, 40, 40), (40, 70, 130), (50, 110, 70), (200, 180, 120), (60, 50, 70), (190, 110, 50), (210, 210, 205))
@@ -17,38 +17,12 @@ def table(look: Look) -> list[Part]:
     return parts + [box((s * w * 0.36, 0, 0), (0.08, d * 0.8, h - 0.05), look.main, look.texture) for s in (-1, 1)]
 
 
-def round_table(look: Look) -> list[Part]:
-    w, h = look.span(0.8, 1.3), look.span(0.68, 0.76)
-    return [
-        tube((0, 0, h - 0.05), (w, w, 0.05), look.main, look.texture),
-        tube((0, 0, 0.04), (0.12, 0.12, h - 0.09), look.main, look.texture),
-        tube((0, 0, 0), (w * 0.5, w * 0.5, 0.04), look.trim, "metal"),
-    ]
-
-
 def coffee_table(look: Look) -> list[Part]:
     w, d, h = look.span(0.75, 1.2), look.span(0.45, 0.65), look.span(0.34, 0.46)
     return [
         box((0, 0, h - 0.06), (w, d, 0.06), look.main, look.texture),
         box((0, 0, 0.1), (w - 0.1, d - 0.1, 0.03), look.main, look.texture),
         *legs(w, d, h - 0.06, 0.06, look.trim),
-    ]
-
-
-def end_table(look: Look) -> list[Part]:
-    w, h = look.span(0.40, 0.55), look.span(0.48, 0.62)
-    if look.pick("round", "square") == "round":
-        top = tube((0, 0, h - 0.05), (w, w, 0.05), look.main, look.texture)
-        return [
-            top,
-            tube((0, 0, 0.03), (0.09, 0.09, h - 0.08), look.main),
-            tube((0, 0, 0), (w * 0.7, w * 0.7, 0.03), look.main),
-        ]
-    shelf = box((0, 0, 0.16), (w - 0.06, w - 0.06, 0.03), look.main, look.texture)
-    return [
-        box((0, 0, h - 0.06), (w, w, 0.06), look.main, look.texture),
-        shelf,
-        *legs(w, w, h - 0.06, 0.05, look.main, inset=0.0),
     ]
 
 
@@ -125,26 +99,10 @@ def nightstand(look: Look) -> list[Part]:
     ]
 
 
-def dresser(look: Look) -> list[Part]:
-    w, d, h = look.span(0.9, 1.5), look.span(0.42, 0.52), look.span(0.72, 0.98)
-    fronts = _fronts(look, w, d, 0.1, h - 0.05, look.count(3, 4), 2, look.pick("knob", "bar"))
-    return [
-        *_carcass(look, w, d, 0.08, h - 0.03),
-        *fronts,
-        box((0, 0.01, h - 0.03), (w + 0.03, d + 0.03, 0.03), look.main, look.texture),
-    ]
-
-
 def cabinet(look: Look) -> list[Part]:
     w, d, h = look.span(0.6, 1.1), look.span(0.38, 0.5), look.span(0.75, 1.25)
     columns = 1 if w < 0.7 else 2
     return [*_carcass(look, w, d, 0.07, h), *_fronts(look, w, d, 0.09, h - 0.02, look.count(1, 2), columns, "side")]
-
-
-def file_cabinet(look: Look) -> list[Part]:
-    w, d, rows = look.span(0.40, 0.48), look.span(0.48, 0.6), look.count(2, 4)
-    h = 0.08 + rows * look.span(0.29, 0.33)
-    return [*_carcass(look, w, d, 0.05, h), *_fronts(look, w, d, 0.06, h - 0.02, rows, 1, "bar")]
 
 
 def wardrobe(look: Look) -> list[Part]:
@@ -203,8 +161,3 @@ def refrigerator(look: Look) -> list[Part]:
             )
         )
     return parts
-
-
-def tv_stand(look: Look) -> list[Part]:
-    w, d, h = look.span(1.1, 1.7), look.span(0.38, 0.46), look.span(0.42, 0.56)
-    return [*_carcass(look, w, d, 0.07, h), *_fronts(look, w, d, 0.09, h - 0.02, 1, 3, look.pick("knob", "bar"))]

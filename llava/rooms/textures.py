@@ -196,6 +196,7 @@ def _scribble(rng):
     return np.where(ink[..., None], np.array([0.35, 0.4, 0.7]), 1.0)
 
 
+# A pattern is painted from its position, so that one taken out would repaint those behind it; nothing is woven now.
 PATTERNS: dict[str, Pattern] = {
     "plain": Pattern(_plain, 1.0),
     "wood": Pattern(_wood, 0.8),

@@ -33,10 +33,10 @@ EAST = thing(2, (1.1, 2.25, 0.25), (0.4, 0.4, 0.5), "nightstand", wall=0)
 LAMP = thing(3, (1.1, 2.25, 0.7), (0.3, 0.3, 0.4), "lamp", support=2)
 PICTURE = thing(4, (0, 2.48, 1.5), (0.8, 0.04, 0.6), "picture", wall=0)
 DOOR = thing(5, (0.3, -2.45, 1.0), (0.9, 0.1, 2.0), "door", wall=2)
-BENCH = thing(6, (0, 0.15, 0.2), (1.2, 0.4, 0.4), "bench")
+COFFEE_TABLE = thing(6, (0, 0.15, 0.2), (1.2, 0.4, 0.4), "coffee table")
 PLANT = thing(7, (2.7, -2.2, 0.5), (0.4, 0.4, 1.0), "plant")
 TABLE = thing(8, (-0.1, 0.0, 0.4), (0.9, 0.6, 0.8), "table")
-ROOM = room_of(BED, WEST, EAST, LAMP, PICTURE, DOOR, BENCH, PLANT)
+ROOM = room_of(BED, WEST, EAST, LAMP, PICTURE, DOOR, COFFEE_TABLE, PLANT)
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ ROOM = room_of(BED, WEST, EAST, LAMP, PICTURE, DOOR, BENCH, PLANT)
         ("above", PICTURE, WEST, False),
         ("above", LAMP, EAST, False),  # on it
         ("below", BED, PICTURE, True),
-        ("in front of", BENCH, BED, True),
-        ("in front of", BENCH, DOOR, False),
+        ("in front of", COFFEE_TABLE, BED, True),
+        ("in front of", COFFEE_TABLE, DOOR, False),
         ("left of", WEST, BED, True),  # facing the bed one looks to y max
         ("right of", EAST, BED, True),
         ("right of", WEST, BED, False),
@@ -75,7 +75,7 @@ def test_a_furnished_bedroom(kind, item, anchor, expected):
 
 def test_places_of_a_single_thing():
     assert relations.in_corner(PLANT, ROOM, 0.0) and not relations.in_corner(BED, ROOM, 1.0)
-    assert relations.at_wall(WEST, ROOM, 0.0) and not relations.at_wall(BENCH, ROOM, 1.0)
+    assert relations.at_wall(WEST, ROOM, 0.0) and not relations.at_wall(COFFEE_TABLE, ROOM, 1.0)
     assert relations.in_middle(TABLE, ROOM, 0.0) and not relations.in_middle(BED, ROOM, 1.0)
     assert relations.wall_gaps(PLANT, ROOM) == pytest.approx((4.5, 0.1, 0.1, 5.5))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from llava.metrics.grounding import close_objects, likely_objects, set_f1
 from llava.tasks.scanrefer import QUESTION, THRESHOLDS
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_json, read_objects, record
 from llava.types import Prediction
 
 HINT = "\nThere may be no corresponding object, or there may be one or more objects."
@@ -19,7 +19,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
     source = data / "benchmark" / "multi3drefer" / f"multi3drefer_{split}.json"
     if not source.exists():
         return None
-    boxes = read_boxes(data, split, "gt")
+    objects = read_objects(data, split)
     return [
         record(
             i,
@@ -32,7 +32,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
                 "ann_id": item["ann_id"],
                 "object_id": item["object_ids"],
             },
-            {"box": [object_box(boxes, item["scene_id"], number, source, i) for number in item["object_ids"]]},
+            {"box": [object_box(objects, item["scene_id"], number, source, i) for number in item["object_ids"]]},
         )
         for i, item in enumerate(read_json(source))
     ]

@@ -14,7 +14,7 @@ from llava.geometry.boxes import iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
 from llava.tasks.scanrefer import THRESHOLDS, annotation_file, read_annotations
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, read_objects, record
 from llava.types import Prediction, Sample
 
 QUESTION = " Given an object located at <coord> , describe the object in detail."
@@ -53,7 +53,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
     items = read_annotations(data, split)
     if items is None:
         return None
-    gold, source = read_boxes(data, split, "gt"), annotation_file(data, split)
+    objects, source = read_objects(data, split), annotation_file(data, split)
     proposals = None if split == "train" else read_boxes(data, split, "pred")
     records: dict[object, Record] = {}
     for i, item in enumerate(items):
@@ -62,7 +62,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
         if key in records:
             records[key]["annotations"].append(text)
             continue
-        box = object_box(gold, scene_id, item["object_id"], source, i)
+        box = object_box(objects, scene_id, item["object_id"], source, i)
         given = box if proposals is None else _nearest(box, proposals.get(f"scannet/{scene_id}"), scene_id, source)
         records[key] = record(
             i,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llava.metrics.grounding import best_object, pair_iou
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_json, read_objects, record
 from llava.types import Prediction
 
 QUESTION = "Identify the object according to the following description.\n"
@@ -64,7 +64,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
     items = read_annotations(data, split)
     if items is None:
         return None
-    boxes, source = read_boxes(data, split, "gt"), annotation_file(data, split)
+    objects, source = read_objects(data, split), annotation_file(data, split)
     return [
         record(
             i,
@@ -77,7 +77,7 @@ def convert(data: Path, split: str) -> list[Record] | None:
                 "ann_id": item["ann_id"],
                 "object_id": item["object_id"],
             },
-            {"box": object_box(boxes, item["scene_id"], item["object_id"], source, i)},
+            {"box": object_box(objects, item["scene_id"], item["object_id"], source, i)},
         )
         for i, item in enumerate(items)
     ]

@@ -166,23 +166,42 @@ def read_boxes(data: Path, split: str, kind: str) -> dict[str, list]:
     return read_json(path)
 
 
+def read_objects(data: Path, split: str) -> dict[str, dict[int, list[float]]]:
+    """{"scannet/<scene>": {object id: its ground-truth box}}.
+
+    A scene that scannet_<split>_gt_object_ids.json does not tell of has the ids 0, 1, .. in the order of its boxes,
+    as in files made by the reference. Raises ValueError when the boxes are missing, or are not those of the ids.
+    """
+    path = data / "metadata" / f"scannet_{split}_gt_object_ids.json"
+    ids = read_json(path) if path.exists() else {}
+    objects = {}
+    for scene, boxes in read_boxes(data, split, "gt").items():
+        known = ids.get(scene, range(len(boxes)))
+        if len(known) != len(boxes):
+            raise ValueError(
+                f"{path} tells {len(known)} ids for {scene}, which has {len(boxes)} ground-truth boxes: delete this "
+                f"file and scannet_{split}_gt_box.json, then run `llava prepare {data}`"
+            )
+        objects[scene] = dict(zip(known, boxes, strict=True))
+    return objects
+
+
 def object_box(
-    boxes: dict[str, list], scene_id: str, object_id: int | str, source: Path, sample_id: Any
+    objects: dict[str, dict[int, list[float]]], scene_id: str, object_id: int | str, source: Path, sample_id: Any
 ) -> list[float]:
     """The box of an annotated object; ValueError names the annotation when scene or object is unknown."""
     scene = f"scannet/{scene_id}"
-    if scene not in boxes:
+    if scene not in objects:
         raise ValueError(
             f"{source}: annotation {sample_id} names scene {scene_id!r}, which has no ground-truth boxes: get and "
             "prepare that scan (`llava doctor` says what is missing), or remove the annotation"
         )
-    number = int(object_id)
-    if not 0 <= number < len(boxes[scene]):
+    if int(object_id) not in objects[scene]:
         raise ValueError(
-            f"{source}: annotation {sample_id} names object {object_id} of {scene_id}, which has objects "
-            f"0..{len(boxes[scene]) - 1}: the annotation and the scan do not belong together"
+            f"{source}: annotation {sample_id} names object {object_id} of {scene_id}, which has the objects "
+            f"{list(objects[scene])}: the annotation and the scan do not belong together"
         )
-    return boxes[scene][number]
+    return objects[scene][int(object_id)]
 
 
 def known_scenes(data: Path) -> set[str] | None:

@@ -12,7 +12,7 @@ import pytest
 
 from llava.tasks import TASKS, find_task, process_splits
 from llava.tasks.scan2cap import class_names, gold_color
-from llava.tasks.task import Task
+from llava.tasks.task import Task, read_boxes
 from llava.types import Prediction, Sample
 
 
@@ -130,8 +130,28 @@ def test_an_unknown_scene_is_named(tiny_data: Path, name: str) -> None:
 def test_an_unknown_object_is_named(tiny_data: Path, name: str, old: str, new: str) -> None:
     (path,) = (tiny_data / "benchmark" / name).glob("*_val.json")
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(ValueError, match=r"val.json: annotation \d names object 7 of scene0001_00.*0..3"):
+    with pytest.raises(ValueError, match=r"val.json: annotation \d names object 7 of scene0001_00.*\[0, 1, 2, 3\]"):
         TASKS[name].convert(tiny_data, "val")
+
+
+def test_ids_with_gaps_find_their_boxes(tiny_data: Path) -> None:
+    """Box i belongs to the i-th id of the list; a scene that the list leaves out has its boxes' places as ids."""
+    ids = tiny_data / "metadata/scannet_val_gt_object_ids.json"
+    ids.write_text(json.dumps({"scannet/scene0001_00": [0, 1, 3, 7]}))
+    for path in (tiny_data / "benchmark").rglob("*_val.json"):  # objects 2 and 3 are called 3 and 7 now
+        path.write_text(path.read_text().replace('"3"', '"7"').replace('"2"', '"3"').replace("[0, 2]", "[0, 3]"))
+    boxes = read_boxes(tiny_data, "val", "gt")["scannet/scene0001_00"]
+    named = {r["metadata"]["object_id"]: r["box"] for r in TASKS["scanrefer"].convert(tiny_data, "val")}
+    assert named == {"0": boxes[0], "1": boxes[1], "3": boxes[2], "7": boxes[3]}
+    assert [r["box"] for r in TASKS["multi3drefer"].convert(tiny_data, "val")] == [[], [boxes[1]], [boxes[0], boxes[2]]]
+    assert [r["gt_box"] for r in TASKS["scan2cap"].convert(tiny_data, "val")] == boxes
+
+    ids.write_text(json.dumps({"scannet/scene0404_00": [5]}))
+    with pytest.raises(ValueError, match=r"names object 7 of scene0001_00.*\[0, 1, 2, 3\]"):
+        TASKS["scanrefer"].convert(tiny_data, "val")
+    ids.write_text(json.dumps({"scannet/scene0001_00": [0, 1, 3]}))
+    with pytest.raises(ValueError, match=r"gt_object_ids.json tells 3 ids for scannet/scene0001_00, which has 4"):
+        TASKS["scanrefer"].convert(tiny_data, "val")
 
 
 def test_samples_of_a_scene_that_is_gone(tiny_data: Path) -> None:

@@ -221,7 +221,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     verb = next((v for v in VERBS if args[: len(v.words.split())] == v.words.split()), None)
     if verb is None:
-        sys.exit(f"llava: unknown command {' '.join(args[:2])!r}{_hint(args)}; `llava --help` lists all")
+        print(f"llava: unknown command {' '.join(args[:2])!r}{_hint(args)}; `llava --help` lists all", file=sys.stderr)
+        sys.exit(2)
     rest = args[len(verb.words.split()) :]
     try:
         if verb.own_parser:
@@ -251,7 +252,7 @@ def overview() -> str:
 def _hint(args: Sequence[str]) -> str:
     words = [verb.words for verb in VERBS]
     near = get_close_matches(" ".join(args[:2]), words, n=1) or get_close_matches(args[0], words, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from llava.train_config import TrainConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from llava.model.scene_lm import SceneLM
+    from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 RECIPE_FILE = "recipe.json"
 
@@ -139,12 +139,49 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> SceneLM:
     return SceneLM(config)
 
 
+def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
+    """Raise ValueError when the model in `folder` has other sizes than the recipe says.
+
+    The weights fix them: other sizes in the recipe would have no effect, and be saved beside a model of which
+    they are not true.
+    """
+    text, wanted = config.text_config, recipe.language.to_qwen2(config.text_config.vocab_size)
+    sizes = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "tie_word_embeddings",
+    )
+    parts = {
+        "encoder": (config.encoder, {"name": "siglip", **asdict(recipe.encoder)}),
+        "language": ({name: vars(text)[name] for name in sizes}, {name: vars(wanted)[name] for name in sizes}),
+        "head": (
+            {"hidden_size": config.ground_hidden_size, "input_norm": config.ground_input_norm},
+            {"hidden_size": recipe.head.hidden_size, "input_norm": recipe.head.input_norm},
+        ),
+    }
+    for part, (has, asked) in parts.items():
+        differing = [
+            f"{name} {has.get(name)} (asked for {asked[name]})" for name in asked if has.get(name) != asked[name]
+        ]
+        if differing:
+            raise ValueError(
+                f"the base checkpoint {folder} has another {part} than recipe {recipe.name!r}: {', '.join(differing)}"
+            )
+
+
 def load_recipe(folder: Path) -> Recipe:
-    """The recipe that a checkpoint was made with; ValueError when the folder has none."""
+    """The recipe that a checkpoint was made with; ValueError when the folder has none, or a damaged one."""
     path = folder / RECIPE_FILE
     if not path.exists():
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
-    return _build(Recipe, json.loads(path.read_text()))
+    try:
+        values = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}): it may be cut short") from error
+    return _build(Recipe, values)
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

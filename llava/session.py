@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from llava.pretrain_config import PretrainConfig
-from llava.recipes import Recipe, get_recipe, load_recipe, new_model
+from llava.recipes import Recipe, check_sizes, get_recipe, load_recipe, new_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,7 +60,7 @@ def data_folder(recipe: Recipe) -> Path:
 def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
     """The model that training starts from: the recipe's base checkpoint with the recipe's position encoding.
 
-    Raises ValueError when the recipe names no base, or one that is not there.
+    Raises ValueError when the recipe names no base, one that is not there, or one of other sizes than its own.
     """
     from llava.model.checkpoint import load
 
@@ -68,6 +68,8 @@ def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
         raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
     folder = find_base(recipe.base)
     model = load(folder, positions=asdict(recipe.positions))
+    check_sizes(folder, model.config, recipe)
+    model.config.ground_temperature = recipe.head.temperature
     return model, load_tokenizer(folder)
 
 
@@ -283,7 +285,9 @@ def pretrain_base(args: Sequence[str]) -> None:
 
     Every stage leaves its result in `work`; a killed run goes on from there.
     """
-    import torch
+    default = Pretraining(get_recipe("rooms-base"), PretrainConfig())
+    chosen = tyro.cli(Pretraining, prog="llava pretrain", default=default, args=list(args))
+    import torch  # after the arguments, so that help and a wrong argument are told at once
 
     from llava import pretrain
     from llava.data.tokenizer import train_tokenizer
@@ -291,8 +295,6 @@ def pretrain_base(args: Sequence[str]) -> None:
     from llava.rooms.pictures import picture_rooms
     from llava.train import train_on
 
-    default = Pretraining(get_recipe("rooms-base"), PretrainConfig())
-    chosen = tyro.cli(Pretraining, prog="llava pretrain", default=default, args=list(args))
     recipe, config, work = chosen.recipe, chosen.pictures, chosen.work
     rooms, eyes = config.rooms + config.held_out, recipe.encoder
     corpus = picture_rooms(work, rooms, config.pictures, eyes.image_size, eyes.patch_size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 PARTS = ("tower", "projector", "language", "positions", "head")
 
@@ -23,7 +24,7 @@ class TrainConfig:
     warmup: float = 0.03  # share of all steps
     schedule: str = "cosine"
     max_grad_norm: float = 1.0
-    precision: str = "fp32"  # fp32 | bf16
+    precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
     turn: bool = False  # augmentation: the world turned by a random quarter about z
     workers: int = 0  # processes that load scenes

@@ -1,0 +1,142 @@
+"""Recipes: every one builds, is read back as it was saved, and can be changed from the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from llava.model.checkpoint import load
+from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model
+from llava.session import data_folder, find_base, load_tokenizer, parse_training, start
+from llava.tasks import TASKS
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_builds_on_the_meta_device(name: str, tiny_tokenizer) -> None:
+    recipe = get_recipe(name)
+    assert recipe.name == name
+    with torch.device("meta"):
+        model = new_model(recipe, tiny_tokenizer)
+    assert all(parameter.is_meta for parameter in model.parameters())
+    ids = [model.config.scene_token_id, model.config.ground_token_id, model.config.coord_token_id]
+    assert ids == tiny_tokenizer.convert_tokens_to_ids(["<image>", "<ground>", "<coord>"])
+    check_sizes(Path("base"), model.config, recipe)
+
+
+def test_the_published_recipe_has_the_published_size(tiny_tokenizer) -> None:
+    with torch.device("meta"):
+        model = new_model(get_recipe("video3d-7b"), tiny_tokenizer)
+    language, tower = model.language_model, model.encoder.tower
+    words = 2 * model.config.text_config.hidden_size * len(tiny_tokenizer)
+    assert sum(p.numel() for p in language.parameters()) - words == pytest.approx(6.53e9, rel=0.01)
+    assert sum(p.numel() for p in tower.parameters()) == pytest.approx(0.4e9, rel=0.05)
+    assert get_recipe("video3d-7b").data.max_frames == 32
+
+
+def test_the_embedded_recipes_fit_each_other() -> None:
+    """The base is made by `rooms-base`; `rooms-debug` is `rooms` on less."""
+    rooms, debug, base = get_recipe("rooms"), get_recipe("rooms-debug"), get_recipe("rooms-base")
+    for part in ("encoder", "language", "head", "chat"):
+        assert vars(rooms)[part] == vars(debug)[part] == vars(base)[part]
+    assert debug.rooms < rooms.rooms
+    assert set(rooms.data.tasks) == set(TASKS)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_read_back_as_it_was_saved(name: str, tmp_path: Path) -> None:
+    recipe = get_recipe(name)
+    (tmp_path / RECIPE_FILE).write_text(json.dumps(asdict(recipe)))
+    assert load_recipe(tmp_path) == recipe
+
+
+def test_a_folder_without_a_recipe(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"recipe.json is missing: .* is not a checkpoint of this project"):
+        load_recipe(tmp_path)
+    (tmp_path / RECIPE_FILE).write_text(json.dumps(asdict(get_recipe("rooms")))[:-9])
+    with pytest.raises(ValueError, match=r"recipe.json is not valid JSON"):
+        load_recipe(tmp_path)
+    (tmp_path / RECIPE_FILE).write_text('{"name": "x", "train": {"learning_rate": 1}}')
+    with pytest.raises(ValueError, match=r"TrainConfig has no field learning_rate; it has .*'lr'"):
+        load_recipe(tmp_path)
+
+
+def test_an_unknown_recipe() -> None:
+    with pytest.raises(ValueError, match=r"unknown recipe 'romms-debug'.*did you mean 'rooms-debug'"):
+        get_recipe("romms-debug")
+
+
+def test_overrides() -> None:
+    changes = "--train.packs 5 --train.no-turn --train.tune head positions --data.tasks scanqa sqa3d"
+    places = "--positions.kind mlp --positions.lo -1 -2 -3 --base b --data d --out o"
+    training = parse_training("llava train", ["rooms", *changes.split(), *places.split()])
+    rooms = get_recipe("rooms")
+    assert training.recipe == replace(
+        rooms,
+        base="b",
+        positions=replace(rooms.positions, kind="mlp", lo=(-1.0, -2.0, -3.0)),
+        data=replace(rooms.data, tasks=("scanqa", "sqa3d")),
+        train=replace(rooms.train, packs=5, turn=False, tune=("head", "positions")),
+    )
+    assert (training.data, training.out) == (Path("d"), Path("o"))
+
+
+def test_a_name_is_enough() -> None:
+    training = parse_training("llava train", ["rooms-debug"])
+    assert training.recipe == get_recipe("rooms-debug")
+    assert training.data == data_folder(training.recipe) == Path("data-rooms-8")
+    assert training.out == Path("checkpoints/rooms-debug")
+    assert data_folder(get_recipe("video3d-7b")) == Path("data")
+
+
+def test_the_default_is_asked_for_only_where_no_recipe_is_named() -> None:
+    assert parse_training("llava run", ["--train.packs", "3"], lambda: "rooms-debug").recipe.name == "rooms-debug"
+
+    def unwanted() -> str:
+        raise AssertionError("a recipe was named")
+
+    assert parse_training("llava run", ["rooms"], unwanted).recipe.name == "rooms"
+    with pytest.raises(ValueError, match="say which recipe to train, e.g. `llava train rooms`"):
+        parse_training("llava train", ["--train.packs", "3"])
+
+
+def test_start_takes_the_recipes_positions_and_temperature(tiny_recipe: Recipe, tiny_base: Path) -> None:
+    recipe = replace(
+        tiny_recipe,
+        base=str(tiny_base),
+        positions=replace(tiny_recipe.positions, kind="mlp", scale=0.3),
+        head=replace(tiny_recipe.head, temperature=0.5),
+    )
+    model, tokenizer = start(recipe)
+    assert model.config.positions == {**asdict(recipe.positions)}
+    assert any(name.startswith("positions.") for name, _ in model.named_parameters())
+    assert model.config.ground_temperature == 0.5
+    assert tokenizer.get_vocab() == load_tokenizer(tiny_base).get_vocab()
+    other = load(tiny_base).state_dict()
+    assert all(torch.equal(value, other[k]) for k, value in model.state_dict().items() if not k.startswith("positions"))
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        ("encoder", {"image_size": 70}, r"another encoder than recipe 'tiny': image_size 56 \(asked for 70\)"),
+        ("language", {"num_layers": 3}, r"another language than recipe 'tiny': num_hidden_layers 2 \(asked for 3\)"),
+        ("head", {"input_norm": False}, r"another head than recipe 'tiny': input_norm True \(asked for False\)"),
+    ],
+)
+def test_a_base_of_other_sizes(tiny_recipe: Recipe, tiny_base: Path, part: str, changes: dict, message: str) -> None:
+    recipe = replace(tiny_recipe, base=str(tiny_base), **{part: replace(vars(tiny_recipe)[part], **changes)})
+    with pytest.raises(ValueError, match=message):
+        start(recipe)
+
+
+def test_a_base_that_is_not_there(tiny_recipe: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"names no checkpoint to start from: give one with --base"):
+        start(replace(tiny_recipe, base=None))
+    with pytest.raises(ValueError, match=r"there is no base checkpoint 'assets/nowhere': looked in"):
+        find_base("assets/nowhere")
+    with pytest.raises(ValueError, match="holds no tokenizer.json"):
+        load_tokenizer(tmp_path)

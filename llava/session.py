@@ -153,10 +153,10 @@ def evaluate_checkpoint(
         mode="ours",
         blind=recipe.data.blind,
     )
+    asked = [(task, task.samples(data, split)) for task in found]
     source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, boxes)
     scores = {}
-    for task in found:
-        samples = task.samples(data, split)
+    for task, samples in asked:
         if limit:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
             samples = [s for s in samples if s.scene in kept]

@@ -42,9 +42,11 @@ class Task:
     def samples(self, data: Path, split: str) -> list[Sample]:
         """The split's samples, in file order.
 
-        Raises ValueError when the file is missing or empty, when a record is not as expected, or when it names a
-        scene that a prepared data folder lacks.
+        Raises ValueError when the benchmark has no such split, when the file is missing or empty, when a record is
+        not as expected, or when it names a scene that a prepared data folder lacks.
         """
+        if split not in self.splits:
+            raise ValueError(f"{self.name} has no split {split!r}: choose one of {', '.join(self.splits)}")
         paths = [self.processed(data, split, stem) for stem in self.files]
         path = next((p for p in paths if p.exists()), None)
         if path is None:

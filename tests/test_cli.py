@@ -1,0 +1,213 @@
+"""The command line: help is quick, and a wrong word or a broken folder ends with a plain complaint and code 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from llava.cli import VERBS, main
+from llava.tasks import TASKS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+HEAVY = ("torch", "transformers", "open3d", "scipy", "matplotlib", "PIL", "datasets", "tensorboard")
+HELP = """
+import contextlib, io, sys
+from llava.cli import VERBS, main
+for words in ["", *(verb.words for verb in VERBS)]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        main([*words.split(), "--help"])
+    assert words in said.getvalue() and len(said.getvalue().splitlines()) > 5, said.getvalue()
+    loaded = sorted(set(sys.argv[1:]) & set(sys.modules))
+    assert not loaded, f"`llava {words} --help` imported {loaded}"
+"""
+
+
+def test_help_of_every_command_is_quick() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *HEAVY], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_overview_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    said = capsys.readouterr().out
+    assert all(f"llava {verb.words} " in said and verb.summary in said for verb in VERBS)
+
+
+@pytest.fixture
+def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run a command in an empty folder that must end with code 2; returns its complaint."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args: str | Path) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([str(arg) for arg in args])
+        assert ended.value.code == 2
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        assert sum(line.startswith("llava") for line in said.splitlines()) == 1
+        return said[said.index("llava") :]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("trian rooms", "unknown command 'trian rooms' (did you mean 'train'?)"),
+        ("rooms mke", "unknown command 'rooms mke' (did you mean 'rooms make'?)"),
+        (
+            "train romms",
+            "unknown recipe 'romms': choose one of rooms-debug, rooms, rooms-base, video3d-7b; did you mean",
+        ),
+        ("run video3d", "did you mean 'video3d-7b'?"),
+        ("train", "say which recipe to train, e.g. `llava train rooms`"),
+        ("train video3d-7b", "names no checkpoint to start from: give one with --base FOLDER"),
+        ("train rooms --base nowhere", "there is no base checkpoint 'nowhere': looked in nowhere, "),
+        ("eval x --tasks scanref", "unknown task 'scanref': choose one of scanrefer, multi3drefer, "),
+        ("eval nowhere", "nowhere is not a folder: expected a checkpoint with config.json and safetensors"),
+        ("eval .", "is not a checkpoint: it holds no config.json"),
+        ("report nowhere", "nowhere/recipe.json is missing: nowhere is not a checkpoint of this project"),
+        ("ask nowhere . why", "nowhere is not a folder"),
+        ("prepare nowhere", "nowhere is no folder: give the data folder"),
+        ("doctor nowhere", "nowhere is no folder: give the data folder"),
+        ("scene info nowhere", "nowhere is no folder; a capture is one of"),
+        ("sample nowhere", "nowhere is no folder; a capture is one of"),
+        ("rooms make out --scenes 0", "expected 1 to 10000 scenes"),
+    ],
+)
+def test_wrong_words(fails, args: str, message: str) -> None:
+    assert message in fails(*args.split())
+
+
+def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "llava.cli", "train", "romms"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def train_tiny(tiny_recipe, tiny_base: Path, rooms_data: Path) -> list[str]:
+    """`llava train rooms` on the tiny base checkpoint and data folder."""
+    flags = {"base": tiny_base, "data": rooms_data, "out": "out", "train.packs": 1, "data.max-frames": 2}
+    flags |= {f"encoder.{name}": value for name, value in vars(tiny_recipe.encoder).items()}
+    language = {**vars(tiny_recipe.language)}
+    assert language.pop("tie_embeddings")  # as in `rooms`
+    flags |= {f"language.{name}": value for name, value in language.items()}
+    return ["train", "rooms", *(str(word) for name, value in flags.items() for word in (f"--{name}", value))]
+
+
+def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    main(train_tiny)
+    assert "checkpoint: out" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out/recipe.json").read_text())["train"]["packs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--data.strategy unifrom", "unknown sampling strategy 'unifrom': choose one of uniform, mc, "),
+        ("--data.tasks scanqua", "unknown task 'scanqua': choose one of "),
+        (
+            "--data.train-boxes prde",
+            "unknown boxes 'prde': choose one of gt, pred, gt+pred, none; did you mean 'pred'?",
+        ),
+        ("--data.max-frames 0", "max_frames must be at least 1, got 0"),
+        ("--train.tune heads", "unknown part heads; the parts are tower, projector, language, positions, head"),
+        ("--encoder.image-size 70", "has another encoder than recipe 'rooms': image_size 56 (asked for 70)"),
+        ("--data nowhere", "scanrefer_vg_train_llava_style.json is missing: run `llava prepare nowhere`"),
+    ],
+)
+def test_wrong_settings_of_a_training(fails, train_tiny: list[str], args: str, message: str) -> None:
+    assert message in fails(*train_tiny, *args.split())
+    assert not Path("out/recipe.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("--strategy mc-ratio59", "unknown sampling strategy 'mc-ratio59': choose one of "),
+        ("--boxes proposals", "unknown boxes 'proposals': choose one of gt, pred, gt+pred, none"),
+        ("--split test --tasks sqa3d", "sqa3d_test_llava_style.json is missing"),
+        ("--split test --tasks scanqa", "scanqa has no split 'test': choose one of train, val"),
+        ("--tasks scanrefer sqa", "unknown task 'sqa'"),
+    ],
+)
+def test_wrong_settings_of_an_evaluation(fails, tiny_base, rooms_data, args: str, message: str) -> None:
+    assert message in fails("eval", tiny_base, "--data", rooms_data, *args.split())
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("model.safetensors", "holds no weights: expected model.safetensors or model.safetensors.index.json"),
+        ("config.json", "holds no config.json"),
+        ("tokenizer.json", "holds no tokenizer.json: it is not a complete checkpoint"),
+        ("recipe.json", "is not a checkpoint of this project"),
+    ],
+)
+def test_an_incomplete_checkpoint(fails, tiny_base, rooms_data, tmp_path, missing: str, message: str) -> None:
+    checkpoint = shutil.copytree(tiny_base, tmp_path / "checkpoint")
+    (checkpoint / missing).unlink()
+    assert message in fails("eval", checkpoint, "--data", rooms_data)
+
+
+@pytest.fixture
+def broken_data(rooms_data: Path, tmp_path: Path) -> Path:
+    """A copy of the data folder, to be broken."""
+    return shutil.copytree(rooms_data, tmp_path / "data")
+
+
+def change_records(path: Path, change: Callable[[list[dict]], list[dict]]) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def test_an_empty_split(fails, train_tiny: list[str], tiny_base: Path, broken_data: Path) -> None:
+    for split in ("train", "val"):
+        change_records(TASKS["scanqa"].processed(broken_data, split), lambda records: [])
+    message = "holds no sample: the val split of scanqa is empty"
+    assert message in fails("eval", tiny_base, "--data", broken_data, "--tasks", "scanqa")
+    train_tiny[train_tiny.index("--data") + 1] = str(broken_data)
+    assert "the train split of scanqa is empty" in fails(*train_tiny)
+
+
+def test_an_annotation_of_an_unknown_scene(fails, tiny_base: Path, broken_data: Path) -> None:
+    def rename(records: list[dict]) -> list[dict]:
+        return [*records[:-1], {**records[-1], "video": "scannet/scene0042_00"}]
+
+    change_records(TASKS["scanqa"].processed(broken_data, "val"), rename)
+    said = fails("eval", tiny_base, "--data", broken_data, "--tasks", "scanqa")
+    assert "names scene 'scannet/scene0042_00', which is neither in" in said
+
+
+def test_an_annotation_of_an_unknown_object(fails, broken_data: Path) -> None:
+    def renumber(records: list[dict]) -> list[dict]:
+        return [{**records[0], "object_id": "999"}, *records[1:]]
+
+    change_records(broken_data / "benchmark/scanrefer/ScanRefer_filtered_val.json", renumber)
+    for task in TASKS.values():
+        task.processed(broken_data, "val").unlink()
+    assert "names object 999 of scene0003_00" in fails("prepare", broken_data, "--workers", "1")
+
+
+def test_a_scene_that_was_not_prepared(fails, tiny_base: Path, broken_data: Path) -> None:
+    shutil.rmtree(broken_data / "scannet/posed_images/scene0003_00")
+    said = fails("eval", tiny_base, "--data", broken_data, "--tasks", "scanqa")
+    assert "scene 'scannet/scene0003_00' is asked about but" in said and "run `llava prepare" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -214,8 +215,22 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a verb. A ValueError is a message to the user: it ends the program with code 2 and no traceback."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    """Run a verb. A ValueError is a message to the user: it ends the program with code 2 and no traceback.
+
+    A reader that has gone away (`llava ... | head`) ends it with code 1 and no word.
+    """
+    try:
+        try:
+            _run_verb(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # here, where it can be told that nobody reads it
+    except BrokenPipeError:
+        # As the documentation of `signal` advises: Python would try once more at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _run_verb(args: Sequence[str]) -> None:
     if not args or args[0] in ("-h", "--help"):
         print(overview())
         return

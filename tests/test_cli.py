@@ -102,6 +102,26 @@ def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("words", [[], ["sample", "--help"], ["doctor", "."]])
+def test_a_reader_that_goes_away_is_no_error_to_tell(tmp_path: Path, words: list[str]) -> None:
+    """As in `llava ... | head -0`: the pipe is closed before anything is written."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    (tmp_path / "scannet/meta_data").mkdir(parents=True)
+    (tmp_path / "scannet/meta_data/scannetv2_train.txt").write_text("scene0000_00\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "llava.cli", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 @pytest.fixture
 def train_tiny(tiny_recipe, tiny_base: Path, rooms_data: Path) -> list[str]:
     """`llava train rooms` on the tiny base checkpoint and data folder."""

@@ -115,6 +115,20 @@ def patch_accuracy(
     return {key: 100 * torch.cat(found).float().mean().item() for key, found in right.items()}
 
 
+@torch.no_grad()
+def compare_first(model: SceneLM) -> None:
+    """Start attention as a comparison: queries get the weights of the keys, so that like attends to like at once.
+
+    Finding "chair" among scene tokens that are made of word vectors is such a comparison. Found from random weights
+    it takes thousands of steps (measured on word-vector scenes: one-hop answers 0.95 against 0.30 after 700 steps).
+    """
+    for layer in model.language_model.model.layers:
+        attention = layer.self_attn
+        keys = attention.k_proj.weight.unflatten(0, (-1, attention.head_dim))
+        groups = attention.num_key_value_groups
+        attention.q_proj.weight.copy_(keys.repeat_interleave(groups, dim=0).flatten(0, 1))
+
+
 def align_words(
     model: SceneLM, tokenizer: PreTrainedTokenizerBase, corpus: Sequence[Pictures], config: PretrainConfig
 ) -> None:
@@ -192,6 +206,8 @@ class ImagePacks(torch.utils.data.Dataset):
         # Few pictures more often than many: what is where is learnt sooner from a few tokens.
         views = rng.permutation(len(pictures.images))[: 1 + int(len(pictures.images) * rng.random() ** 2)]
         shown = HungPictures(pictures, views, self.encoder.cells, rng)
+        if not shown.seen:  # a single picture may be of a bare wall
+            shown = HungPictures(pictures, np.arange(len(pictures.images)), self.encoder.cells, rng)
         marks = bool(rng.random() < self.config.posters)
         facts = image_facts(shown.seen, self.questions, rng, marks)
         samples = [

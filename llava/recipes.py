@@ -68,7 +68,13 @@ class Recipe:
 _SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
 _SMALL_POSITIONS = Positions(temperature=100.0, scale=0.2, coord_scale=2.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
 _SMALL_LANGUAGE = Language(
-    hidden_size=192, intermediate_size=512, num_layers=4, num_heads=4, num_kv_heads=2, tie_embeddings=True
+    hidden_size=192,
+    intermediate_size=512,
+    num_layers=4,
+    num_heads=4,
+    num_kv_heads=2,
+    tie_embeddings=True,
+    initializer_range=0.07,
 )
 ROOMS_BASE = "assets/rooms-base"
 

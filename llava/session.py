@@ -312,6 +312,7 @@ def pretrain_base(args: Sequence[str]) -> None:
         scores = pretrain.patch_accuracy(tower, heads, unseen, seen)
         print("patches of unseen rooms:", scores)
         torch.save(tower.state_dict(), work / "tower.pt")
+    pretrain.compare_first(model)
     pretrain.align_words(model, tokenizer, seen, config)
     packs = pretrain.ImagePacks(
         seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config

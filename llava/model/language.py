@@ -21,6 +21,7 @@ class Language:
     tie_embeddings: bool = False
     max_positions: int = 32768
     rope_theta: float = 1e6
+    initializer_range: float = 0.02  # of random weights; about 1 / sqrt(hidden_size) suits small models
 
     def to_qwen2(self, vocab_size: int) -> Qwen2Config:
         """The Hugging Face config for a tokenizer of `vocab_size` ids."""
@@ -35,5 +36,6 @@ class Language:
             num_key_value_heads=self.num_kv_heads,
             tie_word_embeddings=self.tie_embeddings,
             max_position_embeddings=self.max_positions,
+            initializer_range=self.initializer_range,
             rope_parameters={"rope_type": "default", "rope_theta": self.rope_theta},
         )

@@ -107,7 +107,6 @@ CATALOGUE: dict[str, Kind] = {
     "bottle": Kind(props.bottle, 40, ("glass",)),
 }
 CLUTTER: tuple[str, ...] = ("laptop", "cup", "vase", "books", "bottle")
-SHELL: tuple[str, ...] = ("floor", "ceiling", "wall")
 CLASSES: tuple[str, ...] = tuple(label for label in CATALOGUE if label not in CLUTTER)
 NYU40: dict[str, int] = {"wall": 1, "floor": 2, "ceiling": 22} | {
     label: kind.nyu40 for label, kind in CATALOGUE.items()

@@ -72,7 +72,7 @@ def render(room: Room, poses: np.ndarray, size: tuple[int, int] = SIZE, fov: flo
     width, height = size
     mesh = room_mesh(room)
     scene = raycaster(mesh)
-    surface = _surface(room, mesh, bake(room, mesh, scene))
+    surface = _surface(mesh, bake(room, mesh, scene))
     rays = camera_rays(size, fov)
     camera = _camera(np.random.default_rng([0xCA3E, room.seed]))
     color = np.empty((len(poses), height * width, 3), np.uint8)
@@ -90,7 +90,7 @@ def render(room: Room, poses: np.ndarray, size: tuple[int, int] = SIZE, fov: flo
     return Frames(color.reshape(*shape, 3), depth.reshape(shape), ids.reshape(shape))
 
 
-def _surface(room: Room, mesh: Mesh, light: np.ndarray):
+def _surface(mesh: Mesh, light: np.ndarray):
     """A function (face, barycentrics, pixel size in metres) -> linear colour (n, 3) float32, about 0..1.2."""
     table = atlas()
     glow = table.glow[mesh.face_texture][:, None, None]

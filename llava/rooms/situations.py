@@ -140,8 +140,8 @@ def _pools(inventory: Inventory, situation: Situation, shared: Pools) -> Pools:
     pools["where"] = here.ways("where", {side: side for side in SIDES})
     pools["is side"] = here.is_side()
     pools["exists side"] = here.exists_side()
-    pools["can"] = here.in_sight("can", seen="yes", hidden="no")
-    pools["turn"] = here.in_sight("turn", seen="no", hidden="yes")
+    pools["can"] = here.in_sight("can", seen="yes")
+    pools["turn"] = here.in_sight("turn", seen="no")
     return pools
 
 
@@ -227,8 +227,8 @@ class Here:
             found += _evenly("exists side", side, yes, no)
         return found
 
-    def in_sight(self, kind: str, seen: str, hidden: str) -> list[Candidate]:
-        """Things straight ahead with nothing before them, and things behind one's back."""
+    def in_sight(self, kind: str, seen: str) -> list[Candidate]:
+        """Things straight ahead with nothing before them, for which the answer is `seen`, and things behind one's back."""
         ahead = [(i, n) for i, n in self.named if self.sides[i.id] == "in front" and not self._blocked(i)]
         back = [(i, n) for i, n in self.named if self.sides[i.id] == "behind"]
         yes, no = (ahead, back) if seen == "yes" else (back, ahead)

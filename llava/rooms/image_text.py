@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llava.rooms.referring import said_material
 from llava.rooms.room import Item
-from llava.rooms.words import NUMBERS, article, chance, pick, plural, sentence
+from llava.rooms.words import NUMBERS, STUFF, article, chance, pick, plural, sentence
 
 QA = " {} Answer the question simply."
 SITUATED = " {} Answer the question using a single word or phrase."
@@ -58,7 +59,7 @@ def describe(item: Item, rng: np.random.Generator) -> str:
     words = [
         item.size if item.size != "medium" and chance(rng, 0.3) else None,
         item.color,
-        item.material if chance(rng, 0.3) else None,
+        said_material(item) if chance(rng, 0.3) else None,
         item.label,
     ]
     return " ".join(w for w in words if w)
@@ -109,11 +110,10 @@ def _class(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
 
 
 def _material(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
-    if not (item := _alone(seen, "label", rng)):
+    item = _alone(seen, "label", rng)
+    if item is None or not (material := said_material(item)):
         return None
-    return ImageFact(
-        "material", QA.format(f"What is the {item.label} made of?"), item.material.replace("wooden", "wood")
-    )
+    return ImageFact("material", QA.format(f"What is the {item.label} made of?"), STUFF.get(material, material))
 
 
 def _exists(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
@@ -157,8 +157,9 @@ def _find(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact | None:
     same = [i for i in seen if i.label == item.label and (named == i.label or i.color == item.color)]
     if len(same) > 1:
         return None
-    forms = ("The {}.", "This is the {}.", "Find the {}.", "It is a {}.", "There is a {}. it is here.")
-    return ImageFact("find", FIND.format(pick(rng, forms).format(named)), "<ground>", targets=(item.id,))
+    forms = ("The {}.", "This is the {}.", "Find the {}.", "It is {a}.", "There is {a}. it is here.")
+    text = pick(rng, forms).format(named, a=article(named))
+    return ImageFact("find", FIND.format(text), "<ground>", targets=(item.id,))
 
 
 def _find_any(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:

@@ -6,10 +6,12 @@ The rooms come from seeds of their own (`FIRST_SEED` and up), so no scene of any
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
@@ -60,17 +62,28 @@ def patch_majority(ids: np.ndarray, patch: int) -> np.ndarray:
 def picture_rooms(
     work: Path, rooms: int, count: int, size: int, patch: int, workers: int | None = None
 ) -> list[Pictures]:
-    """The pictures of rooms 0 .. `rooms` - 1, rendered in parallel once and then kept in the folder `work`."""
+    """The pictures of rooms 0 .. `rooms` - 1, rendered in parallel once and then kept in the folder `work`.
+
+    They are rendered anew when the rooms' things, or the sizes, are no longer those that they were made with.
+    """
     images, patches = work / f"images-{rooms}x{count}.npy", work / f"patches-{rooms}x{count}.npy"
-    if not images.exists():
+    things = [{item.id: item for item in room_of(index).items} for index in range(rooms)]
+    made_as = work / f"pictures-{rooms}x{count}.json"
+    wanted = {"size": size, "patch": patch, "things": _digest(things)}
+    if not made_as.exists() or json.loads(made_as.read_text()) != wanted:
         work.mkdir(parents=True, exist_ok=True)
+        made_as.unlink(missing_ok=True)
         made = list(tqdm(_rendered(rooms, count, size, patch, workers), total=rooms, desc="pictures", mininterval=5))
         np.save(patches, np.stack([m.patches for m in made]))
-        partial_file = images.with_suffix(".partial.npy")
-        np.save(partial_file, np.stack([m.images for m in made]))
-        partial_file.replace(images)
-    drawn = zip(np.load(images, mmap_mode="r"), np.load(patches), strict=True)
-    return [Pictures(i, p, {item.id: item for item in room_of(index).items}) for index, (i, p) in enumerate(drawn)]
+        np.save(images, np.stack([m.images for m in made]))
+        made_as.write_text(json.dumps(wanted))  # last: it says that the others are whole
+    drawn = zip(np.load(images, mmap_mode="r"), np.load(patches), things, strict=True)
+    return [Pictures(*parts) for parts in drawn]
+
+
+def _digest(things: list[dict[int, Item]]) -> str:
+    words = [(i.id, i.label, i.color, i.material, i.size, i.position, i.yaw) for of in things for i in of.values()]
+    return sha256(repr(words).encode()).hexdigest()
 
 
 def room_of(index: int) -> Room:

@@ -1,0 +1,179 @@
+"""Pretraining: posters hang flat with their things in place, packs are repeatable, the tower learns what it is told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llava import pretrain
+from llava.data.chat import COORD, GROUND, IGNORE
+from llava.data.pack import ground_target
+from llava.pretrain import HANGING, HungPictures, ImagePacks
+from llava.pretrain_config import PretrainConfig
+from llava.rooms.pictures import Pictures, pictures_of
+
+CELLS, GRID = 2, 4  # of the tiny encoder, and of its pictures of 56 pixels
+
+
+@pytest.fixture(scope="module")
+def corpus() -> list[Pictures]:
+    return [pictures_of(index, 3, 56, 14) for index in range(4)]
+
+
+@pytest.fixture(params=range(4))
+def hung(request: pytest.FixtureRequest, corpus: list[Pictures]) -> HungPictures:
+    return HungPictures(corpus[request.param], np.array([2, 0]), CELLS, np.random.default_rng(request.param))
+
+
+def test_posters_are_flat_squares(hung: HungPictures) -> None:
+    assert hung.coords.shape == (2, GRID, GRID, 3)
+    for poster in hung.coords:
+        across, down = poster[0, 1] - poster[0, 0], poster[1, 0] - poster[0, 0]
+        step = np.linalg.norm(across)
+        assert np.linalg.norm(down) == pytest.approx(step) and across @ down == pytest.approx(0)
+        assert 1.2 <= step * GRID <= 3.5
+        assert (np.count_nonzero(across), np.count_nonzero(down)) == (1, 1), "along the world's axes"
+        rows, columns = np.mgrid[:GRID, :GRID]
+        np.testing.assert_allclose(poster, poster[0, 0] + columns[..., None] * across + rows[..., None] * down)
+        middle = poster.mean(axis=(0, 1))
+        assert (middle >= HANGING[0]).all() and (middle <= HANGING[1]).all()
+
+
+def test_seen_things_have_patches(hung: HungPictures) -> None:
+    ids = [item.id for item in hung.seen]
+    assert ids and len(set(ids)) == len(ids)
+    for item in hung.pictures.items.values():
+        patches = (hung.pictures.patches[[2, 0]] == item.id).sum()
+        assert (item.id in ids) == (patches >= 2 and not item.shell)
+
+
+def patches_of(hung: HungPictures, item: int) -> np.ndarray:
+    """(n, 3) where a thing's patches hang."""
+    return hung.coords[hung.patches == item]
+
+
+def test_a_mark_lies_on_its_thing(hung: HungPictures) -> None:
+    rng = np.random.default_rng(0)
+    for item in hung.seen:
+        marks = np.stack([hung.mark(item.id, rng) for _ in range(50)])
+        distance = np.linalg.norm(marks[:, None, :3] - patches_of(hung, item.id)[None], axis=-1).min(axis=1)
+        assert np.median(distance) < 0.2 and distance.max() < 0.5
+
+
+def test_a_box_lies_on_its_thing_and_is_its_own_answer(hung: HungPictures) -> None:
+    ids = [item.id for item in hung.seen]
+    boxes = hung.boxes(ids)
+    for item, box in zip(ids, boxes, strict=True):
+        assert np.abs(patches_of(hung, item) - box[:3]).max(axis=1).min() < 1e-5
+    assert len(np.unique(boxes, axis=0)) == len(boxes)
+    assert hung.boxes([]).shape == (0, 6)
+
+
+@pytest.mark.parametrize("places", [True, False])
+def test_a_scene_of_posters(hung: HungPictures, places: bool) -> None:
+    scene = hung.scene(hung=places)
+    pixels = scene.inputs["pixel_values"]
+    assert pixels.shape == (2, 3, 56, 56) and -1 <= pixels.min() < pixels.max() <= 1
+    halves = hung.coords.reshape(2, CELLS, 2, CELLS, 2, 3).mean(axis=(2, 4))  # a cell is two by two patches
+    np.testing.assert_allclose(scene.inputs["coords"], halves, atol=1e-5)
+    assert scene.inputs["valid"].shape == (2, CELLS, CELLS) and (scene.inputs["valid"] == places).all()
+    assert scene.num_tokens == 2 * CELLS * (CELLS + 1)
+    for item, mask in zip(hung.seen, scene.object_masks, strict=True):
+        assert (mask.numpy() == (hung.patches == item.id)).all()
+    np.testing.assert_array_equal(scene.objects, hung.boxes([item.id for item in hung.seen]))
+
+
+@pytest.fixture
+def packs(corpus, tiny_recipe, tiny_tokenizer) -> ImagePacks:
+    return ImagePacks(corpus, 30, 5, tiny_recipe.encoder, tiny_tokenizer, tiny_recipe.chat, PretrainConfig())
+
+
+def test_a_pack_is_always_the_same(packs: ImagePacks) -> None:
+    assert len(packs) == 30
+    first, again, other = packs[7], packs[7], packs[8]
+    for name in ("input_ids", "labels", "coord_points", "ground_targets"):
+        np.testing.assert_array_equal(vars(first)[name], vars(again)[name])
+    assert torch.equal(first.scene.inputs["coords"], again.scene.inputs["coords"])
+    assert first.input_ids.tolist() != other.input_ids.tolist()
+
+
+def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
+    tokenizer, hung = packs.tokenizer, []
+    for index in range(len(packs)):
+        pack = packs[index]
+        assert pack.branch_ids.max() == 5
+        ids = pack.input_ids.tolist()
+        assert ids.count(tokenizer.convert_tokens_to_ids(COORD)) == len(pack.coord_points)
+        assert ids.count(tokenizer.convert_tokens_to_ids(GROUND)) == len(pack.ground_targets)
+        places = bool(pack.scene.inputs["valid"].all())
+        hung.append(places)
+        assert places or len(pack.coord_points) == 0, "a mark without places would be a riddle"
+        for branch in range(1, 6):
+            own = pack.branch_ids == branch
+            assert (pack.labels[own] != IGNORE).any() or tokenizer.convert_tokens_to_ids(GROUND) in pack.input_ids[own]
+    assert 0.4 < np.mean(hung) < 0.9
+
+
+def test_the_things_meant_are_the_right_boxes(packs: ImagePacks, corpus: list[Pictures]) -> None:
+    """Targets are found by overlap, so no box may lie in another thing's place."""
+    rng = np.random.default_rng(0)
+    for pictures in corpus:
+        scene, samples = packs.questions_about(pictures, rng)
+        for sample in samples:
+            if sample.boxes is not None:
+                target = ground_target(sample, scene.objects)
+                assert target[:-1].sum() == len(sample.boxes) and target[-1] == (len(sample.boxes) == 0)
+
+
+def test_a_picture_of_a_bare_wall(packs: ImagePacks, corpus: list[Pictures]) -> None:
+    """Then the room's other pictures are shown too."""
+    wall, thing = (next(i for i, item in corpus[0].items.items() if item.shell == shell) for shell in (True, False))
+    patches = np.full_like(corpus[0].patches, wall)
+    patches[1, 0, :2] = thing
+    bare = replace(corpus[0], patches=patches)
+    for seed in range(20):
+        _, samples = packs.questions_about(bare, np.random.default_rng(seed))
+        assert len(samples) == 5
+    with pytest.raises(ValueError, match="no picture shows anything"):
+        packs.questions_about(replace(bare, patches=np.full_like(patches, wall)), np.random.default_rng(0))
+
+
+def test_the_tower_learns_classes_and_colors(corpus: list[Pictures], tiny_recipe) -> None:
+    torch.manual_seed(0)
+    tower = tiny_recipe.encoder.build_module(48).tower
+    few = corpus[:1]
+    config = PretrainConfig(tower_steps=60, tower_batch=3, tower_lr=3e-3)
+    heads = pretrain.train_tower(tower, tiny_recipe.encoder, few, config)
+    assert set(heads) == {"label", "color"}
+    learnt = pretrain.patch_accuracy(tower, heads, few, few)
+    torch.manual_seed(0)
+    fresh = pretrain.patch_accuracy(tiny_recipe.encoder.build_module(48).tower, heads, few, few)
+    assert all(learnt[key] > fresh[key] + 20 for key in heads), (learnt, fresh)
+
+
+def test_a_word_that_was_never_seen_is_no_patch_told_right(corpus: list[Pictures], tiny_recipe) -> None:
+    words = pretrain._words(corpus[:1])
+    unseen = [item for item in corpus[1].items.values() if item.label not in words["label"]]
+    labels = pretrain._labels_of(corpus[1], words)["label"].numpy()
+    for item in unseen:
+        assert (labels[corpus[1].patches == item.id] == -100).all()
+
+
+def test_mirrored_pictures_keep_their_labels(corpus: list[Pictures]) -> None:
+    images, targets, _ = pretrain._patch_labels(corpus)
+    numbers = np.arange(8)
+    drawn, labels = pretrain._mirrored(
+        images[numbers], {k: t[numbers] for k, t in targets.items()}, np.random.default_rng(0)
+    )
+    straight = pretrain._pixels(images[numbers])
+    flips = 0
+    for n in numbers:
+        flipped = not torch.equal(drawn[n], straight[n])
+        flips += flipped
+        assert torch.equal(drawn[n], straight[n].flip(2) if flipped else straight[n])
+        for key, target in targets.items():
+            assert torch.equal(labels[key][n].view(GRID, GRID), target[n].flip(1) if flipped else target[n])
+    assert 0 < flips < 8

@@ -228,7 +228,7 @@ class Here:
         return found
 
     def in_sight(self, kind: str, seen: str) -> list[Candidate]:
-        """Things straight ahead with nothing before them, for which the answer is `seen`, and things behind one's back."""
+        """Things straight ahead with nothing before them (the answer is `seen`), and things behind one's back."""
         ahead = [(i, n) for i, n in self.named if self.sides[i.id] == "in front" and not self._blocked(i)]
         back = [(i, n) for i, n in self.named if self.sides[i.id] == "behind"]
         yes, no = (ahead, back) if seen == "yes" else (back, ahead)

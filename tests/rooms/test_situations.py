@@ -48,6 +48,10 @@ def degrees_left(item, annotation):
 
 
 def quarter(item, annotation):
+    """The side of one that an item is on; None for the seat one sits on."""
+    spot = annotation["position"]
+    if math.hypot(item.box[0] - spot["x"], item.box[1] - spot["y"]) < 1e-3:
+        return None
     return ("in front", "left", "behind", "right")[round(degrees_left(item, annotation) / 90) % 4]
 
 

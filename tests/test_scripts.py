@@ -116,3 +116,30 @@ def test_every_declared_package_is_pinned() -> None:
     pinned = set(re.findall(r"^([A-Za-z0-9_-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     missing = {name.lower() for name in declared} - {name.lower() for name in pinned}
     assert missing == {"open3d"}  # the full wheel, for systems that CI does not run on
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "command"),
+    [
+        ("train/train_multi.sh", ["rooms", "--train.packs", "5"], "run rooms --train.packs 5"),
+        ("train/train_multi.sh", [], "run"),
+        ("train/pretrain_rooms_base.sh", ["--out", "o"], "pretrain --out o"),
+        (
+            "eval/eval_scanqa.sh",
+            ["a checkpoint", "mc", "8", "--data", "d"],
+            "eval a checkpoint --tasks scanqa --strategy mc --frames 8 --data d",
+        ),
+    ],
+)
+@pytest.mark.parametrize("code", [0, 3])
+def test_scripts_run_llava_and_end_as_it_ends(
+    checkout: Path, script: str, args: list[str], command: str, code: int
+) -> None:
+    shutil.copytree(ROOT / "scripts/3d", checkout / "scripts/3d")
+    llava = checkout / ".venv/bin/llava"
+    llava.write_text(f'#!/bin/sh\necho "$@"\nexit {code}\n')
+    llava.chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(checkout / "scripts/3d" / script), *args], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (code, command, "")

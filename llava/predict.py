@@ -20,6 +20,7 @@ from llava.data import chat
 from llava.data.pack import coord_points, without_views
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.model.decoding import Prefix, greedy, ground, prefill
+from llava.resumable import replaced
 from llava.tasks import TASKS
 from llava.types import Prediction, Sample
 
@@ -123,9 +124,8 @@ def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
     records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     scores = TASKS[task_name].score(records, data)
     result = {**scores, **vars(run), "count": len(records), "scenes": len({r["scene"] for r in records})}
-    partial = answers.with_suffix(".json.partial")
-    partial.write_text(json.dumps(result, indent=1) + "\n")
-    partial.replace(answers.with_suffix(".json"))
+    with replaced(answers.with_suffix(".json")) as partial:
+        partial.write_text(json.dumps(result, indent=1) + "\n")
     return result
 
 

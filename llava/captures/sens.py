@@ -16,6 +16,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from llava.resumable import replaced
+
 VERSION = 4
 COLOR_CODECS = {0: "raw", 1: "png", 2: "jpeg"}
 DEPTH_CODECS = {0: "raw_ushort", 1: "zlib_ushort", 2: "occi_ushort"}
@@ -140,34 +142,29 @@ def write_sens(
     by one; intrinsics are (3, 3), sizes (width, height). The file appears whole or not at all.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     name = sensor.encode()
     cameras = np.stack([_widened(color_intrinsics), np.eye(4), _widened(depth_intrinsics), np.eye(4)])
-    try:
-        with partial.open("wb") as file:
-            file.write(struct.pack("<IQ", VERSION, len(name)) + name + cameras.astype("<f4").tobytes())
-            file.write(_SIZES.pack(2, 1, *color_size, *depth_size, depth_shift))
-            count_at = file.tell()
-            file.write(_COUNT.pack(0))  # filled in below: an iterator does not know its length
-            count = 0
-            for color, depth, pose in frames:
-                if depth.shape != depth_size[::-1] or depth.dtype != np.uint16:
-                    raise ValueError(
-                        f"frame {count}: depth is {depth.dtype} {depth.shape}, expected uint16 {depth_size[::-1]}"
-                    )
-                packed = zlib.compress(np.ascontiguousarray(depth, "<u2").tobytes(), 1)
-                values = np.asarray(pose, np.float32).reshape(16).tolist()
-                stamp = count * interval_us
-                file.write(_FRAME.pack(*values, stamp, stamp, len(color), len(packed)))
-                file.write(color)
-                file.write(packed)
-                count += 1
-            file.write(_COUNT.pack(0))  # no inertial measurements
-            file.seek(count_at)
-            file.write(_COUNT.pack(count))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as partial, partial.open("wb") as file:
+        file.write(struct.pack("<IQ", VERSION, len(name)) + name + cameras.astype("<f4").tobytes())
+        file.write(_SIZES.pack(2, 1, *color_size, *depth_size, depth_shift))
+        count_at = file.tell()
+        file.write(_COUNT.pack(0))  # filled in below: an iterator does not know its length
+        count = 0
+        for color, depth, pose in frames:
+            if depth.shape != depth_size[::-1] or depth.dtype != np.uint16:
+                raise ValueError(
+                    f"frame {count}: depth is {depth.dtype} {depth.shape}, expected uint16 {depth_size[::-1]}"
+                )
+            packed = zlib.compress(np.ascontiguousarray(depth, "<u2").tobytes(), 1)
+            values = np.asarray(pose, np.float32).reshape(16).tolist()
+            stamp = count * interval_us
+            file.write(_FRAME.pack(*values, stamp, stamp, len(color), len(packed)))
+            file.write(color)
+            file.write(packed)
+            count += 1
+        file.write(_COUNT.pack(0))  # no inertial measurements
+        file.seek(count_at)
+        file.write(_COUNT.pack(count))
     return count
 
 

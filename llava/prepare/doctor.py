@@ -97,8 +97,6 @@ def doctor(data: Path, workers: int | None = None) -> Report:
     Images are judged by their first and last bytes. ValueError: no such folder, or one without split lists.
     """
     layout = Layout(Path(data))
-    if not layout.data.is_dir():
-        raise ValueError(f"{layout.data} is no folder: give the data folder, which holds scannet/ and benchmark/")
     splits = layout.splits()
     again = "run `llava rooms make` again" if (layout.data / ".rooms").is_dir() else None
     with Workers(workers) as pool:

@@ -1,16 +1,13 @@
-"""Where the files of a data folder lie, and how one is written: whole, or not at all."""
+"""Where the files of a data folder lie."""
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from llava.resumable import replaced
 
 SPLITS = ("train", "val", "test")
 VOXEL_SIZE = 0.1  # metres; part of a file name
@@ -18,9 +15,16 @@ VOXEL_SIZE = 0.1  # metres; part of a file name
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths of one data folder. Names are ScanNet's and Video-3D LLM's, so that theirs can be put in place."""
+    """The paths of one data folder. Names are ScanNet's and Video-3D LLM's, so that theirs can be put in place.
+
+    Raises ValueError where there is no such folder.
+    """
 
     data: Path
+
+    def __post_init__(self) -> None:
+        if not self.data.is_dir():
+            raise ValueError(f"{self.data} is no folder: give the data folder, which holds scannet/ and benchmark/")
 
     def scan(self, scene: str) -> Path:
         return self.data / "scannet" / "scans" / scene
@@ -89,45 +93,6 @@ class Layout:
                     )
                 seen[name] = split
         return scenes
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A temporary file or folder to write, renamed to `path` when the block ends well and removed when it fails.
-
-    The caller holds `only_one`, so that what lies at the temporary name is the remains of a killed run.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    _remove(partial)
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        _remove(partial)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@contextmanager
-def only_one(data: Path) -> Iterator[None]:
-    """Hold `data` against a second preparation; the lock ends with this process, however it ends."""
-    if not data.is_dir():
-        raise ValueError(f"{data} is no folder: give the data folder, which holds scannet/ and benchmark/")
-    handle = os.open(data, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"another process is preparing {data}: wait for it, or stop it") from None
-        yield
-    finally:
-        os.close(handle)
 
 
 def read_json(path: Path) -> Any:

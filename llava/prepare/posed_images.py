@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from llava.captures.sens import SensReader
-from llava.prepare.layout import replaced
+from llava.resumable import replaced
 
 SAMPLED_EVERY = 10  # ScanNet films at 30 Hz; its users keep 3 frames a second
 LONG = 320  # frames from which a video is thinned out: 32 frames must be left to choose from

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from llava.prepare import records, steps
-from llava.prepare.layout import Layout, only_one
+from llava.prepare.layout import Layout
 from llava.prepare.steps import Outcome
 from llava.prepare.workers import Workers
+from llava.resumable import only_one
 
 STEPS: dict[str, Callable[..., Outcome]] = {
     "posed images": steps.posed_images,
@@ -36,20 +38,25 @@ def prepare(data: Path, workers: int | None = None) -> None:
         ValueError: no such folder or no split lists in it, another process prepares it, or inputs of some scenes
             are damaged: everything else is prepared first, and they are named.
     """
-    data = Path(data)
     problems = []
-    with only_one(data), Workers(workers) as pool:
+    with _alone(data) as layout, Workers(workers) as pool:
         for title, step in STEPS.items():
-            problems += _run(title, step, Layout(data), pool).problems
-    _complain(data, problems)
+            problems += _run(title, step, layout, pool).problems
+    _complain(layout.data, problems)
 
 
 def run_step(title: str, data: Path, workers: int | None = None, **options) -> None:
     """One step of `STEPS`, for the scripts of scripts/3d/preprocessing; `options` are the step's own."""
-    data = Path(data)
-    with only_one(data), Workers(workers) as pool:
-        outcome = _run(title, STEPS[title], Layout(data), pool, **options)
-    _complain(data, outcome.problems)
+    with _alone(data) as layout, Workers(workers) as pool:
+        outcome = _run(title, STEPS[title], layout, pool, **options)
+    _complain(layout.data, outcome.problems)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[Layout]:
+    layout = Layout(Path(data))
+    with only_one(layout.data, f"is preparing {layout.data}"):
+        yield layout
 
 
 def _run(title: str, step: Callable[..., Outcome], layout: Layout, pool: Workers, **options) -> Outcome:

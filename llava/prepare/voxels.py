@@ -9,7 +9,8 @@ import numpy as np
 
 from llava.captures.scannet import read_pickle
 from llava.geometry.voxels import unpack_keys, voxel_keys
-from llava.prepare.layout import VOXEL_SIZE, replaced
+from llava.prepare.layout import VOXEL_SIZE
+from llava.resumable import replaced
 
 
 def scan_voxels(xyz: np.ndarray) -> np.ndarray:

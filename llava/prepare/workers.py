@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import Any
+
+from llava.resumable import end_with_parent
 
 FEW = 3  # scenes for which starting processes takes longer than the work
 
@@ -78,9 +79,4 @@ def _start() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-    def follow() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
+    end_with_parent()

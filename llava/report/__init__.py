@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llava.resumable import replaced
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -157,7 +159,7 @@ def _plain(example: Example) -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> Path:
-    """Write under a temporary name and rename, so that no reader finds half a report."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    return partial.replace(path)
+    """Write so that no reader finds half a report."""
+    with replaced(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+    return path

@@ -7,11 +7,12 @@ so that they do not depend on who made which scene when.
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
 
 import numpy as np
+
+from llava.resumable import replaced
 
 BENCHMARKS = {
     "scanrefer": "scanrefer/ScanRefer_filtered_{split}.json",
@@ -47,11 +48,11 @@ def gather(out: Path, splits: dict[str, list[str]], records: Path) -> None:
     are no test scenes: every second one is test.
     """
     loaded = {name: json.loads((records / f"{name}.json").read_text()) for names in splits.values() for name in names}
-    _replace(out / "scannet/meta_data/scannetv2-labels.combined.tsv", label_map().encode())
+    _write(out / "scannet/meta_data/scannetv2-labels.combined.tsv", label_map().encode())
     for split, names in splits.items():
-        _replace(out / "scannet/meta_data" / f"scannetv2_{split}.txt", "".join(f"{name}\n" for name in names).encode())
+        _write(out / "scannet/meta_data" / f"scannetv2_{split}.txt", "".join(f"{name}\n" for name in names).encode())
         infos = {"metainfo": {}, "data_list": [scene_info(name, loaded[name]) for name in names]}
-        _replace(out / "embodiedscan" / f"embodiedscan_infos_{split}.pkl", pickle.dumps(infos, protocol=4))
+        _write(out / "embodiedscan" / f"embodiedscan_infos_{split}.pkl", pickle.dumps(infos, protocol=4))
     for benchmark, pattern in BENCHMARKS.items():
         of_situations = benchmark.startswith("sqa3d")
         for split, names in (situation_splits(splits) if of_situations else splits).items():
@@ -60,7 +61,7 @@ def gather(out: Path, splits: dict[str, list[str]], records: Path) -> None:
             rows = [row for name in names for row in loaded[name][benchmark]]
             content = {benchmark.removeprefix("sqa3d_"): rows} if of_situations else rows
             text = json.dumps(content, ensure_ascii=False)
-            _replace(out / "benchmark" / pattern.format(split=split), text.encode())
+            _write(out / "benchmark" / pattern.format(split=split), text.encode())
 
 
 def label_map() -> str:
@@ -103,9 +104,6 @@ def scene_info(name: str, record: dict) -> dict:
     }
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
+def _write(path: Path, content: bytes) -> None:
+    with replaced(path) as partial:
+        partial.write_bytes(content)

@@ -7,12 +7,10 @@ where it stopped, and the result is the same bytes whatever the number of worker
 
 from __future__ import annotations
 
-import fcntl
 import json
 import multiprocessing
 import os
 import shutil
-import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,6 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from llava.resumable import end_with_parent, only_one, replaced
 
 if TYPE_CHECKING:
     from llava.rooms.render import Frames
@@ -88,7 +88,7 @@ def make_rooms(
     out = Path(out)
     work = out / WORK
     (work / "records").mkdir(parents=True, exist_ok=True)
-    with _locked(work):
+    with only_one(work, f"is making rooms in {out}"):
         _agree(work / "making.json", making)
         shutil.rmtree(work / "tmp", ignore_errors=True)  # scenes that a killed run left half made
         splits = making.splits()
@@ -117,27 +117,12 @@ def _checked(scenes: int, seed: int, val: int | None, test: int, frames: int, si
     return Making(train, val, test, seed, frames, (int(size[0]), int(size[1])))
 
 
-@contextmanager
-def _locked(folder: Path):
-    """Hold `folder` against a second process; the lock ends with this process, however it ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"{folder.parent}: another process is making rooms here; wait for it or stop it") from None
-    else:
-        yield
-    finally:
-        os.close(handle)
-
-
 def _agree(path: Path, making: Making) -> None:
     """Note down how a folder is made, or check that it was begun in the same way."""
     wanted = json.dumps(asdict(making), indent=1)
     if not path.exists():
-        partial = path.with_suffix(".part")
-        partial.write_text(wanted)
-        os.replace(partial, path)
+        with replaced(path) as partial:
+            partial.write_text(wanted)
     elif path.read_text() != wanted:
         raise ValueError(
             f"{path.parent.parent} was made with {json.loads(path.read_text())}, asked for is {json.loads(wanted)}; "
@@ -156,7 +141,7 @@ def _make_all(todo: list[tuple[Path, Making, str, str]], scenes: int, workers: i
                 bar.update()
             return
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=_end_with_parent)
+        pool = ProcessPoolExecutor(min(workers, len(todo)), mp_context=context, initializer=end_with_parent)
         try:
             with _one_thread():  # handed down to the workers, which start with the first scenes
                 futures = {pool.submit(make_scene, *task): task[2] for task in todo}
@@ -180,16 +165,6 @@ def _one_thread():
             del os.environ["OMP_NUM_THREADS"]
         else:
             os.environ["OMP_NUM_THREADS"] = before
-
-
-def _end_with_parent() -> None:
-    """Let no worker outlive a killed parent: it would wait for work for ever."""
-
-    def follow() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def make_scene(out: Path, making: Making, name: str, split: str) -> None:

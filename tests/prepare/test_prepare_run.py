@@ -1,6 +1,5 @@
 """The whole preparation: what is missing and no more, whatever was killed, inputs untouched."""
 
-import fcntl
 import json
 import os
 import pickle
@@ -16,11 +15,12 @@ import pytest
 import torch
 
 from llava.prepare import steps
-from llava.prepare.layout import Layout, only_one, replaced
+from llava.prepare.layout import Layout
 from llava.prepare.run import prepare
 from llava.prepare.scans import read_points
 from llava.prepare.voxels import read_voxels
 from llava.prepare.workers import Workers
+from llava.resumable import only_one
 
 
 @pytest.fixture
@@ -195,13 +195,11 @@ def test_records_follow_their_boxes_and_foreign_ones_are_kept(data):
 
 
 def test_one_preparation_at_a_time(tmp_path):
-    handle = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(ValueError, match="another process is preparing"), only_one(tmp_path):
-        pass
-    os.close(handle)
-    with only_one(tmp_path):
-        pass
+    with (
+        only_one(tmp_path, "holds it"),
+        pytest.raises(ValueError, match=f"another process is preparing {tmp_path}"),
+    ):
+        prepare(tmp_path)
     with pytest.raises(ValueError, match="is no folder"):
         prepare(tmp_path / "nowhere")
 
@@ -240,15 +238,3 @@ def test_no_code_is_run_from_a_file(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"voxels.pkl cannot be read"):
         read_voxels(tmp_path / "voxels.pkl")
     assert capsys.readouterr().out == ""
-
-
-def test_a_failed_replacement_keeps_the_old(tmp_path):
-    path = tmp_path / "file"
-    path.write_text("old")
-    with pytest.raises(TypeError), replaced(path) as partial:
-        partial.write_text(b"no text")
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
-    (tmp_path / ".file.part").mkdir()  # left by a killed run
-    with replaced(path) as partial:
-        partial.write_text("new")
-    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

@@ -49,7 +49,10 @@ def parse_training(prog: str, args: Sequence[str], default_recipe: Callable[[], 
         name = default_recipe()
     recipe = get_recipe(name)
     default = Training(recipe, data_folder(recipe), Path("checkpoints") / recipe.name)
-    return tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(args))
+    chosen = tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(args))
+    if chosen.data == default.data:  # another number of rooms is another folder
+        chosen = replace(chosen, data=data_folder(chosen.recipe))
+    return chosen
 
 
 def data_folder(recipe: Recipe) -> Path:
@@ -303,6 +306,8 @@ def pretrain_base(args: Sequence[str]) -> None:
         train_tokenizer(pretrain.corpus_texts(400, recipe.chat), config.vocabulary).save_pretrained(work)
     tokenizer = load_tokenizer(work)
     torch.manual_seed(config.seed)
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
     model = new_model(recipe, tokenizer)
     tower, scores = model.encoder.tower, {}
     if (work / "tower.pt").exists():

@@ -102,3 +102,13 @@ def tiny_base(
     folder = tmp_path_factory.mktemp("base") / "tiny-base"
     save(new_model(tiny_recipe, tiny_tokenizer), folder, tiny_tokenizer, asdict(tiny_recipe))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(tiny_recipe: Recipe, tiny_base: Path) -> list[str]:
+    """What makes `rooms` on the command line a recipe for `tiny_base`."""
+    flags = {"base": tiny_base, "data.max-frames": tiny_recipe.data.max_frames}
+    flags |= {f"encoder.{name}": value for name, value in vars(tiny_recipe.encoder).items()}
+    flags |= {f"language.{name}": value for name, value in vars(tiny_recipe.language).items()}
+    assert flags.pop("language.tie_embeddings")  # a switch, and as in `rooms`
+    return [str(word) for name, value in flags.items() for word in (f"--{name}", value)]

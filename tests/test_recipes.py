@@ -90,6 +90,8 @@ def test_a_name_is_enough() -> None:
     assert training.data == data_folder(training.recipe) == Path("data-rooms-8")
     assert training.out == Path("checkpoints/rooms-debug")
     assert data_folder(get_recipe("video3d-7b")) == Path("data")
+    assert parse_training("llava run", ["rooms", "--rooms", "6"]).data == Path("data-rooms-6")
+    assert parse_training("llava run", ["rooms", "--rooms", "6", "--data", "d"]).data == Path("d")
 
 
 def test_the_default_is_asked_for_only_where_no_recipe_is_named() -> None:

@@ -204,11 +204,51 @@ def test_accumulated_packs_are_one_step(run) -> None:
     assert losses(in_turn) == pytest.approx(losses(at_once), rel=1e-3)
 
 
+SPREAD = """
+import json, sys
+from dataclasses import replace
+from pathlib import Path
+from llava.model.checkpoint import load
+from llava.recipes import load_recipe
+from llava.session import load_tokenizer
+from llava.train import train
+
+base, data, out = map(Path, sys.argv[1:])
+recipe = load_recipe(base)
+recipe = replace(recipe, train=replace(recipe.train, packs=5, turn=False))
+trainer = train(load(base), load_tokenizer(base), recipe, data, out)
+assert type(trainer.model_wrapped).__name__ == "DistributedDataParallel" and trainer.args.world_size == 2
+if trainer.is_world_process_zero():
+    (out / "log.json").write_text(json.dumps(trainer.state.log_history))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_are_one_with_twice_the_packs(run, tiny_base: Path, rooms_data: Path, tmp_path: Path) -> None:
+    """And not two trainings side by side, which is what the Trainer does on a CPU unless told."""
+    (tmp_path / "spread.py").write_text(SPREAD)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    done = subprocess.run(
+        [*launch, tmp_path / "spread.py", tiny_base, rooms_data, tmp_path / "two"],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    log = [line for line in json.loads((tmp_path / "two/log.json").read_text()) if "grad_norm" in line]
+    one = run("one", packs=4, turn=False, scenes_per_step=2)
+    assert len(log) == 3  # the fifth pack makes a step too
+    assert [line["loss"] for line in log[:2]] == pytest.approx(losses(one), rel=1e-4)
+    assert [line["grad_norm"] for line in log[:2]] == pytest.approx(norms(one), rel=1e-4)
+
+
 def test_logs_tell_words_from_boxes(run) -> None:
     (first, *_) = [line for line in run(packs=1).state.log_history if "loss" in line]
     assert min(first["lm_loss"], first["ground_loss"]) < first["loss"] < max(first["lm_loss"], first["ground_loss"])
 
 
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing.*:FutureWarning")
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"gradient_checkpointing": True}, {"workers": 1}])
 def test_ways_of_computing_agree(run, changes: dict) -> None:
     plain, other = run("plain", packs=2), run("other", packs=2, **changes)

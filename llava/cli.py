@@ -85,6 +85,20 @@ def scene_info(path: Path) -> None:
     info(path)
 
 
+def scene_store(path: Path, out: Path) -> None:
+    """Copy a capture into the one processed format: checked, upright, in metres, bad frames left out.
+
+    Args:
+        path: a capture folder.
+        out: folder to write.
+    """
+    from llava.captures import open_scene
+    from llava.captures.store import save_scene
+
+    save_scene(open_scene(path), out)
+    print(out)
+
+
 def sample(path: Path, strategy: str = "mc", frames: int = 8, out: Path = Path("picks.png")) -> None:
     """Choose frames of a capture and draw them with the area that they cover.
 
@@ -205,6 +219,7 @@ VERBS = (
     Verb("prepare", prepare),
     Verb("doctor", doctor),
     Verb("scene info", scene_info),
+    Verb("scene store", scene_store),
     Verb("sample", sample),
     Verb("train", train, own_parser=True),
     Verb("eval", evaluate),

@@ -140,6 +140,7 @@ def align_words(
     table = model.get_input_embeddings().weight
     torch.nn.init.normal_(table, std=table.shape[1] ** -0.5)
     projector, tower = model.encoder.projector, model.encoder.tower
+    torch.nn.init.zeros_(projector[-1].weight)
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, config.align_steps)
     pixels, rng = Pixels(corpus), np.random.default_rng([config.seed, 3])

@@ -256,18 +256,20 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
 
     from llava.captures import open_scene
     from llava.captures.pixels import load_views
+    from llava.captures.settle import settle
     from llava.data.scenes import SceneInputs
     from llava.frames import sample
     from llava.types import Sample
 
     answerer, recipe = load_checkpoint(checkpoint)
-    scene = open_scene(folder)
+    scene = settle(open_scene(folder))  # walls on the axes, floor at 0, as in training
     chosen = sample(scene, strategy or recipe.data.strategy, frames or recipe.data.max_frames)
     processor = recipe.encoder.build_processor()
     none = np.empty((0, 6), dtype=np.float32)
     inputs = dict(processor(load_views(scene, chosen, recipe.encoder.image_size), none))
     seen = SceneInputs(inputs, processor.num_tokens(inputs), none, inputs.pop("object_masks"))
-    asked = Sample(id=0, task="scanqa", scene=scene.name, question=f" {question}", answer=None)
+    text = f" {question} Answer the question simply."  # as ScanQA asks
+    asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
     return answerer.answer(seen, [asked], max_new_tokens=64)[0].text
 
 

@@ -10,7 +10,8 @@ without position encoding can start from the same base.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,7 +30,7 @@ from llava.rooms.image_text import FIND_ANY, QA, SITUATED, image_facts
 from llava.rooms.pictures import Pictures, room_of
 from llava.rooms.questions import scanqa
 from llava.rooms.situations import sqa3d
-from llava.types import Sample
+from llava.types import Sample, SceneTokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,13 +42,15 @@ if TYPE_CHECKING:
     from llava.model.scene_lm import SceneLM
 
 
+WORDS = 8  # token ids a thing's colour and class take at most, said twice
 HANGING = ((-3.5, -3.5, 0.2), (3.5, 3.5, 2.4))  # metres, corners of the space where posters hang
 
 
 def corpus_texts(rooms: int, chat: Chat) -> Iterator[str]:
     """What the tokenizer is learnt from: the language of the benchmarks about these rooms, and of the base itself."""
-    yield from (f"{chat.system}\n", f"{chat.instruction}\n", "user\n", "assistant\n")
     for index in range(rooms):
+        # As often as questions are asked, so that the words around them take few ids.
+        yield from ["system", "user", "assistant", chat.system, chat.instruction] * 10
         rng = np.random.default_rng([index, 5])
         room = room_of(index)
         visible = {item.id for item in room.items if not item.shell}
@@ -144,13 +147,14 @@ def align_words(
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, config.align_steps)
     pixels, rng = Pixels(corpus), np.random.default_rng([config.seed, 3])
-    targets = [WordVectors(pictures, tokenizer, table.detach()) for pictures in corpus]
+    words = [word_ids(pictures, tokenizer) for pictures in corpus]
     bar = tqdm(range(config.align_steps), desc="words", mininterval=10)
     for step in bar:
         chosen = rng.integers(len(pixels), size=config.tower_batch)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             features = tower(_pixels(pixels[chosen])).last_hidden_state.float()
-        wanted = torch.stack([targets[n // pixels.each][n % pixels.each] for n in chosen])
+        shown = [(n // pixels.each, corpus[n // pixels.each].patches[n % pixels.each]) for n in chosen]
+        wanted = say(torch.stack([words[room][patches] for room, patches in shown]), table.detach())
         loss = F.mse_loss(projector(features), wanted.flatten(1, 2), reduction="sum") / wanted.square().sum()
         optimizer.zero_grad()
         loss.backward()
@@ -160,22 +164,44 @@ def align_words(
             bar.set_postfix(unexplained=f"{loss.item():.3f}")
 
 
-class WordVectors:
-    """For each picture of a room, the sum of the vectors of its words at every patch; made when it is asked for."""
+def word_ids(pictures: Pictures, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+    """(items, `WORDS`) token ids of each item's colour and class, by item id, filled up with -1.
 
-    def __init__(self, pictures: Pictures, tokenizer: PreTrainedTokenizerBase, table: torch.Tensor) -> None:
-        self.patches = torch.from_numpy(pictures.patches.astype(np.int64))
-        rows = torch.zeros(max(pictures.items) + 1, table.shape[1])
-        for i, item in pictures.items.items():
-            # As a question names it (after a blank) and as an answer does (at its start).
-            words = (f" {item.color} {item.label}", item.color, item.label)
-            ids = [token for text in words for token in tokenizer(text, add_special_tokens=False)["input_ids"]]
-            rows[i] = table[ids].sum(dim=0)
-        self.rows = rows
+    Both as a question names them (after a blank) and as an answer does (at its start).
+    """
+    ids = torch.full((max(pictures.items) + 1, WORDS), -1)
+    for i, item in pictures.items.items():
+        found = [t for text in (f" {item.color} {item.label}", item.color, item.label) for t in _ids(tokenizer, text)]
+        ids[i, : len(found)] = torch.tensor(found[:WORDS])
+    return ids
 
-    def __getitem__(self, picture: int) -> torch.Tensor:
-        """(g, g, D)"""
-        return self.rows[self.patches[picture]]
+
+def say(ids: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+    """Sum of the word vectors of `ids` (..., WORDS), where -1 stands for no word: (..., D)."""
+    return (table[ids.clamp(min=0)] * (ids >= 0)[..., None]).sum(dim=-2)
+
+
+def oracle(model: SceneLM) -> torch.utils.hooks.RemovableHandle:
+    """Let the encoder say views in words where the inputs tell the words, instead of what it sees.
+
+    On such views, reading is learnt without the tower's mistakes in the way; views without words follow suit.
+    """
+
+    def replace_views(encoder: nn.Module, args: tuple, tokens: SceneTokens) -> SceneTokens:
+        words = args[0]["words"]  # (V, g, g, WORDS)
+        told = (words >= 0).any(dim=-1).any(dim=-1).any(dim=-1)[:, None, None, None]
+        dense = torch.where(
+            told, say(words, model.get_input_embeddings().weight.detach()).to(tokens.dense), tokens.dense
+        )
+        pooled = F.interpolate(dense.permute(0, 3, 1, 2), size=tokens.tokens.shape[1:3], mode="bilinear")
+        return replace(tokens, dense=dense, tokens=pooled.permute(0, 2, 3, 1))
+
+    return model.encoder.register_forward_hook(replace_views)
+
+
+@lru_cache(maxsize=4096)
+def _ids(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 class ImagePacks(torch.utils.data.Dataset):
@@ -199,11 +225,16 @@ class ImagePacks(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> PackedScene:
         rng = np.random.default_rng([self.config.seed, 1, index])
-        scene, samples = self.questions_about(self.corpus[int(rng.integers(len(self.corpus)))], rng)
+        pictures = self.corpus[int(rng.integers(len(self.corpus)))]
+        scene, samples = self.questions_about(
+            pictures, rng, told=rng.random() < self.config.oracle * (1 - index / self.packs)
+        )
         return pack_scene(self.tokenizer, self.chat, scene, samples)
 
-    def questions_about(self, pictures: Pictures, rng: np.random.Generator) -> tuple[SceneInputs, list[Sample]]:
-        """Some of the pictures as a scene, and questions about what they show."""
+    def questions_about(
+        self, pictures: Pictures, rng: np.random.Generator, told: bool = False
+    ) -> tuple[SceneInputs, list[Sample]]:
+        """Some of the pictures as a scene, and questions about what they show; `told`: with the words of each patch."""
         # Few pictures more often than many: what is where is learnt sooner from a few tokens.
         views = rng.permutation(len(pictures.images))[: 1 + int(len(pictures.images) * rng.random() ** 2)]
         shown = HungPictures(pictures, views, self.encoder.cells, rng)
@@ -224,7 +255,10 @@ class ImagePacks(torch.utils.data.Dataset):
             )
             for i, fact in enumerate(facts)
         ]
-        return shown.scene(hung=marks), samples
+        scene = shown.scene(hung=marks)
+        words = word_ids(pictures, self.tokenizer)[shown.patches]
+        scene.inputs["words"] = words if told else torch.full_like(words, -1)
+        return scene, samples
 
 
 @dataclass

@@ -66,7 +66,7 @@ class Recipe:
 
 
 _SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
-_SMALL_POSITIONS = Positions(temperature=100.0, scale=0.2, coord_scale=2.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
+_SMALL_POSITIONS = Positions(temperature=100.0, scale=0.1, coord_scale=4.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
 _SMALL_LANGUAGE = Language(
     hidden_size=192,
     intermediate_size=512,
@@ -86,15 +86,16 @@ ROOMS = Recipe(
     head=GroundHead(input_norm=True),
     data=DataConfig(max_frames=8, train_boxes="gt+pred"),
     train=TrainConfig(
-        packs=3000,
+        packs=4000,
         questions_per_scene=16,
-        scenes_per_step=1,
         lr=1e-3,
-        lr_tower=0.0,
-        lr_projector=1e-3,
+        lr_projector=3e-4,
+        tune=("projector", "language", "positions", "head"),
+        precision="bf16",
         turn=True,
     ),
     base=ROOMS_BASE,
+    blind_packs=1200,
     rooms=560,
 )
 ROOMS_DEBUG = replace(
@@ -102,17 +103,19 @@ ROOMS_DEBUG = replace(
     name="rooms-debug",
     data=replace(ROOMS.data, max_frames=3),
     train=replace(ROOMS.train, packs=12, questions_per_scene=6, save_steps=4, log_steps=1),
+    blind_packs=4,
     rooms=8,
 )
 ROOMS_FROM_PICTURES = replace(
     ROOMS,
     name="rooms-base",
     data=replace(ROOMS.data, tasks=("pictures",), train_boxes="none"),
-    train=replace(ROOMS.train, packs=20000, lr=1e-3, tune=("projector", "language", "positions", "head"), turn=False),
+    train=replace(ROOMS.train, packs=8000, turn=False, threads=1, log_steps=50, save_steps=1000),
     base=None,
+    blind_packs=0,
     rooms=0,
 )
-VIDEO3D_7B = Recipe(name="video3d-7b")
+VIDEO3D_7B = Recipe(name="video3d-7b", train=TrainConfig(precision="bf16", gradient_checkpointing=True))
 
 RECIPES = {recipe.name: recipe for recipe in (ROOMS_DEBUG, ROOMS, ROOMS_FROM_PICTURES, VIDEO3D_7B)}
 

@@ -324,5 +324,9 @@ def pretrain_base(args: Sequence[str]) -> None:
     packs = pretrain.ImagePacks(
         seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config
     )
+    told = pretrain.oracle(model)
     train_on(packs, model, tokenizer, recipe.train, work)
+    told.remove()
+    scores |= pretrain.picture_scores(model.eval(), packs, unseen)
+    print("questions about unseen rooms:", {kind: round(value, 1) for kind, value in scores.items()})
     save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))

@@ -302,7 +302,7 @@ def test_each_part_has_its_rate(tiny_base: Path, tiny_recipe: Recipe) -> None:
 
 
 def test_the_optimizer_is_given_these_rates(run) -> None:
-    trainer = run(packs=1, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4)
+    trainer = run(packs=1, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4, tune=PARTS)
     assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {3e-4, 1e-4, 2e-4}
 
 

@@ -36,6 +36,7 @@ _HUNG = {
     "mirror": (1.05, 1.3),
     "whiteboard": (0.9, 1.05),
     "radiator": (0.0, 0.0),
+    "tv": (0.85, 1.15),  # where nothing can carry it
 }
 _BY_WALL = (
     "plant",
@@ -67,7 +68,7 @@ def place(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
         return _door(plan, thing, rng)
     if label == "curtain":
         return _curtain(plan, thing, rng)
-    if label in _HUNG:
+    if label in _HUNG and label not in _TOPS:
         return _hang(plan, thing, rng)
     if label == "nightstand" and _beside(plan, thing, rng):
         return True
@@ -77,6 +78,8 @@ def place(plan: FloorPlan, thing: Design, rng: np.random.Generator) -> bool:
         return _before_couch(plan, thing, rng) or _free(plan, thing, rng)
     if label in _TOPS and (label not in ("box", "plant") or rng.random() < 0.2) and _on_top(plan, thing, rng):
         return True
+    if label == "tv":
+        return _hang(plan, thing, rng)
     if label in _AGAINST_WALL:
         return _wall(plan, thing, rng)
     if label == "table" or (label == "armchair" and rng.random() < 0.5):

@@ -15,6 +15,8 @@ from llava.rooms.walkable import walkable
 LEAST, MOST = 8, 13  # askable objects of a room
 _SAME_COLOR_SHARE = 0.4  # of the groups of one class
 _ATTEMPTS = 40
+# What has no place without one of these: the room gets the first that its kind can have.
+_NEEDS = {"curtain": ("window",), "monitor": ("desk",), "lamp": ("nightstand", "desk", "cabinet", "table")}
 
 # Big things first: what comes later finds its place among them.
 _ORDER = (
@@ -113,6 +115,10 @@ def _shopping_list(kind: str, rng: np.random.Generator) -> list[tuple[str, int]]
         if sum(want.values()) >= total:
             break
         want.setdefault(str(label), 1)
+    for label, hosts in _NEEDS.items():
+        offered = [h for h in hosts if h in spec.once or h in spec.several]
+        if label in want and offered and not any(h in want for h in hosts):
+            want[offered[0]] = 1
     for label in rng.permutation(list(CLUTTER))[: int(rng.integers(0, 4))]:
         want[str(label)] = 1
     return sorted(want.items(), key=lambda pair: _ORDER.index(pair[0]))

@@ -27,7 +27,7 @@ def bake(room: Room, mesh: Mesh, scene: o3d.t.geometry.RaycastingScene) -> np.nd
     cool = np.array([rng.uniform(0.9, 1.0), 0.98, 1.0])
     side = 0.06 * mesh.normals[:, 0] + 0.03 * mesh.normals[:, 1]  # so that two sides of a box always differ
     light = (
-        (rng.uniform(0.5, 0.58) + 0.08 * mesh.normals[:, 2:3] + side[:, None])
+        (rng.uniform(0.62, 0.72) + 0.08 * mesh.normals[:, 2:3] + side[:, None])
         * (0.35 + 0.65 * open_sky[:, None])
         * np.ones(3)
     )
@@ -35,7 +35,7 @@ def bake(room: Room, mesh: Mesh, scene: o3d.t.geometry.RaycastingScene) -> np.nd
     lamps = [(0.0, 0.0)] if max(x, y) < 5.2 else [(-x / 5, -y / 5), (x / 5, y / 5)]
     for lx, ly in lamps:
         point = np.array([lx + rng.uniform(-0.4, 0.4), ly + rng.uniform(-0.4, 0.4), z - 0.12])
-        power = rng.uniform(0.42, 0.56) / len(lamps) ** 0.6
+        power = rng.uniform(0.5, 0.66) / len(lamps) ** 0.6
         light += power * _from_point(point, 2.2, mesh.normals, start, scene)[:, None] * warm
     for window in (i for i in room.items if i.label == "window"):
         point = window.box[:3] + np.append(window.front, 0.0) * 0.3

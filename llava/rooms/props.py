@@ -12,11 +12,10 @@ def tv(look: Look) -> list[Part]:
     w = look.span(0.8, 1.4)
     h = w * 0.58
     return [
-        box((0, 0, 0), (w * 0.4, 0.22, 0.02), IRON),
-        box((0, -0.02, 0.02), (0.08, 0.05, 0.1), IRON),
-        box((0, 0, 0.08), (w, 0.05, h), (26, 26, 28)),
-        box((0, 0.024, 0.1), (w - 0.04, 0.012, h - 0.04), look.main, "screen"),
-        box((0, -0.03, 0.14), (w * 0.7, 0.06, h * 0.6), look.main),
+        *(box((s * w * 0.33, 0, 0), (0.05, 0.16, 0.04), IRON) for s in (-1, 1)),
+        box((0, 0, 0.03), (w, 0.05, h), (26, 26, 28)),
+        box((0, 0.024, 0.05), (w - 0.04, 0.012, h - 0.04), look.main, "screen"),
+        box((0, -0.03, 0.09), (w * 0.7, 0.06, h * 0.6), look.main),
     ]
 
 
@@ -107,12 +106,12 @@ def trash_can(look: Look) -> list[Part]:
             tube((0, 0, 0), (w * 0.9, w * 0.9, h), look.main, look.texture),
             tube((0, 0, h - 0.03), (w, w, 0.04), look.tone(0.85)),
         ]
-        return [*body, tube((0, 0, h), (w * 0.8, w * 0.8, 0.012), (28, 28, 30))]
+        return [*body, tube((0, 0, h), (w * 0.8, w * 0.8, 0.012), look.tone(0.5))]
     body = [
         box((0, 0, 0), (w * 0.9, w * 0.75, h), look.main, look.texture),
         box((0, 0, h - 0.04), (w, w * 0.85, 0.05), look.tone(0.85)),
     ]
-    return [*body, box((0, 0, h), (w * 0.8, w * 0.66, 0.014), (28, 28, 30))]
+    return [*body, box((0, 0, h), (w * 0.8, w * 0.66, 0.014), look.tone(0.5))]
 
 
 def carton(look: Look) -> list[Part]:

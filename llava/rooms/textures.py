@@ -61,7 +61,7 @@ def _wood(rng):
     """Grain along u."""
     warp = 0.35 * _noise(rng, 2, 5)
     rings = np.sin(2 * np.pi * (_grid()[1] * 7 + warp * 2))
-    return 1 + 0.09 * rings + 0.07 * _noise(rng, 4, 48) + 0.05 * _noise(rng, 3, 9)
+    return 1 + 0.06 * rings + 0.06 * _noise(rng, 4, 48) + 0.05 * _noise(rng, 3, 9)
 
 
 def _planks(rng):

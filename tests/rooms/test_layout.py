@@ -87,6 +87,18 @@ def test_doors_windows_and_pictures_hang_on_walls(rooms):
                 assert item.wall is not None, item.label
 
 
+def test_what_needs_a_host_comes_with_one(rooms):
+    labels = [label for room in rooms for label in {item.label for item in askable(room)}]
+    for label in ("tv", "lamp", "monitor", "curtain", "pillow", "nightstand"):
+        assert labels.count(label) >= 2, label  # of 60 rooms
+    for room in rooms:
+        for item in room.items:
+            if item.label in ("lamp", "monitor", "pillow", *CLUTTER):
+                assert item.support is not None, item.label
+            if item.label == "tv":
+                assert (item.support is None) != (item.wall is None)
+
+
 def test_most_chairs_face_their_table(rooms):
     facing = []
     for room in rooms:

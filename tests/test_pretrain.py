@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -20,7 +21,14 @@ CELLS, GRID = 2, 4  # of the tiny encoder, and of its pictures of 56 pixels
 
 @pytest.fixture(scope="module")
 def corpus() -> list[Pictures]:
-    return [pictures_of(index, 3, 56, 14) for index in range(4)]
+    drawn = (pictures_of(index, 3, 56, 14) for index in count())
+    return list(islice((p for p in drawn if things(p.patches[[2, 0]], p)), 4))  # not those of bare walls
+
+
+def things(patches: np.ndarray, pictures: Pictures) -> list[int]:
+    """Ids of what two patches or more show, without walls, floor and ceiling."""
+    ids, counts = np.unique(patches, return_counts=True)
+    return [i for i, n in zip(ids, counts, strict=True) if n >= 2 and not pictures.items[int(i)].shell]
 
 
 @pytest.fixture(params=range(4))

@@ -122,8 +122,8 @@ def patch_accuracy(
 def compare_first(model: SceneLM) -> None:
     """Start attention as a comparison: queries get the weights of the keys, so that like attends to like at once.
 
-    Finding "chair" among scene tokens that are made of word vectors is such a comparison. Found from random weights
-    it takes thousands of steps (measured on word-vector scenes: one-hop answers 0.95 against 0.30 after 700 steps).
+    Finding "chair" among scene tokens that are made of word vectors is such a comparison. It helped on synthetic scenes
+    of word vectors and has not been shown to help on pictures (benchmarks/LOG.md).
     """
     for layer in model.language_model.model.layers:
         attention = layer.self_attn
@@ -137,8 +137,8 @@ def align_words(
 ) -> None:
     """Teach the projector to say a patch in words: its output becomes the sum of the word vectors of colour and class.
 
-    Reading an attribute off a scene token is then a matter of comparing word vectors, which a small language model
-    finds in minutes; without it, it hardly ever does. Only the projector learns, from unit word vectors drawn here.
+    Reading an attribute off a scene token should then be a matter of comparing word vectors; that the language model
+    learns it has not been seen yet (benchmarks/LOG.md). Only the projector learns, from unit word vectors drawn here.
     """
     table = model.get_input_embeddings().weight
     torch.nn.init.normal_(table, std=table.shape[1] ** -0.5)

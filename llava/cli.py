@@ -118,6 +118,14 @@ def train(args: Sequence[str]) -> None:
     from llava.session import parse_training, train_recipe
 
     train_recipe(parse_training("llava train", args))
+    leave_processes()
+
+
+def leave_processes() -> None:
+    """Close what `torchrun` opened: a process that exits with its gloo threads running may abort."""
+    from accelerate import PartialState
+
+    PartialState().destroy_process_group()
 
 
 def run(args: Sequence[str]) -> None:

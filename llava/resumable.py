@@ -1,24 +1,28 @@
-"""What lets a command be killed and run again: one process a folder, files whole or not at all, no orphans."""
+"""What lets a command be killed and run again: one process a folder, files whole or not at all, no orphans; and
+digests that tell whether what it goes on with is still the same."""
 
 from __future__ import annotations
 
 import fcntl
+import json
 import multiprocessing
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
-def only_one(folder: Path, doing: str) -> Iterator[None]:
-    """Hold `folder` against a second process; the lock ends with this process, however it ends.
+def only_one(path: Path, doing: str) -> Iterator[None]:
+    """Hold a folder or file against a second process; the lock ends with this process, however it ends.
 
     Raises ValueError "another process <doing>" where it is held already.
     """
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -43,6 +47,33 @@ def replaced(path: Path) -> Iterator[Path]:
         os.replace(partial, path)
     finally:
         _remove(partial)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """A small JSON file for people to read, too: whole or not at all."""
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file; ValueError names the file when it is cut short or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not valid JSON ({error}): it may be cut short; delete it, then get or make it again"
+        ) from error
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """A short digest of the names and contents of files, in the order given."""
+    found = sha256()
+    for path in paths:
+        found.update(f"{path.name} {path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:16]
 
 
 def _remove(path: Path) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from llava.captures.images import JPEG_END, PNG_END, TAIL
 from llava.captures.scannet import read_pickle
 from llava.captures.sens import SensReader
-from llava.prepare.layout import SPLITS, Layout, read_json
+from llava.prepare.layout import SPLITS, Layout
 from llava.prepare.scans import read_mesh
 from llava.prepare.voxels import read_voxels
 from llava.prepare.workers import Workers
+from llava.resumable import read_json
 from llava.tasks import TASKS
 
 SHOWN = 5

@@ -95,14 +95,6 @@ class Layout:
         return scenes
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; ValueError names the file when it is cut short or no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): delete it, then get or make it again") from error
-
-
 def write_json(path: Path, value: Any) -> None:
     with replaced(path) as partial:
         partial.write_text(json.dumps(value))

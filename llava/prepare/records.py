@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from llava.prepare.layout import Layout, read_json, write_json
+from llava.prepare.layout import Layout, write_json
 from llava.prepare.steps import Outcome
 from llava.prepare.workers import Workers
-from llava.tasks import TASKS
+from llava.resumable import read_json
+from llava.tasks import TASKS, find_task
 
 
-def records(layout: Layout, workers: Workers) -> Outcome:
-    """Convert every split of every task whose annotations are there.
+def records(layout: Layout, workers: Workers, tasks: Sequence[str] = tuple(TASKS)) -> Outcome:
+    """Convert every split of the tasks whose annotations are there.
 
     Records are made again when the annotations or boxes they derive from have changed since. Records that were
     put in place by somebody else (downloaded ones, say) are left alone.
@@ -19,7 +21,7 @@ def records(layout: Layout, workers: Workers) -> Outcome:
     note = layout.data / "processed" / ".made_from.json"
     made_from = read_json(note) if note.exists() else {}
     done, there, without, problems = 0, 0, 0, []
-    for task in TASKS.values():
+    for task in map(find_task, tasks):
         for split in task.splits:
             sources = _fingerprint(layout, split)
             found = [path for stem in task.files if (path := task.processed(layout.data, split, stem)).exists()]

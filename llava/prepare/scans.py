@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from llava.captures.scannet import read_align
-from llava.prepare.layout import Layout, read_json
-from llava.resumable import replaced
+from llava.prepare.layout import Layout
+from llava.resumable import read_json, replaced
 
 # ScanNet's 20 benchmark classes; the last, "otherfurniture", takes what is in no other
 NYU40_IDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from llava.prepare import boxes, coverage, scans
-from llava.prepare.layout import Layout, read_json, write_json
+from llava.prepare.layout import Layout, write_json
 from llava.prepare.posed_images import extract_frames
 from llava.prepare.voxels import read_voxels, scan_voxels, write_voxels
 from llava.prepare.workers import Workers
+from llava.resumable import read_json
 
 Compat = Literal["video3d"] | None
 Jobs = list[tuple[str, tuple]]

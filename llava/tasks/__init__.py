@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 
 from llava.tasks import multi3drefer, scan2cap, scanqa, scanrefer, sqa3d
 from llava.tasks.task import Task
@@ -20,19 +19,3 @@ def find_task(name: str) -> Task:
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ValueError(f"unknown task {name!r}: choose one of {', '.join(TASKS)}{hint}")
     return TASKS[name]
-
-
-def process_splits(name: str, data: Path) -> list[Path]:
-    """Convert the splits of a benchmark whose raw annotations are in a data folder, and say so.
-
-    Raises ValueError when none of them is, and as `Task.process` does.
-    """
-    task = find_task(name)
-    written = {split: task.process(data, split) for split in task.splits}
-    for split, path in written.items():
-        print(f"{task.name} {split}: {path or 'no raw annotations'}")
-    if not any(written.values()):
-        raise ValueError(
-            f"{data / 'benchmark'} has no annotations of {name}: `llava doctor {data}` says where to get them"
-        )
-    return [path for path in written.values() if path]

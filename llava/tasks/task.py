@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llava.resumable import read_json
 from llava.types import Prediction, Sample
 
 PLACEHOLDER = "<image>"
@@ -150,14 +151,6 @@ def record(
         "metadata": metadata,
         **(after or {}),
     }
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; ValueError names the file when it is cut short or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): it may be cut short, get or make it again") from error
 
 
 def read_boxes(data: Path, split: str, kind: str) -> dict[str, list]:

@@ -16,7 +16,7 @@ import torch
 
 from llava.prepare import steps
 from llava.prepare.layout import Layout
-from llava.prepare.run import prepare
+from llava.prepare.run import prepare, run_step
 from llava.prepare.scans import read_points
 from llava.prepare.voxels import read_voxels
 from llava.prepare.workers import Workers
@@ -192,6 +192,19 @@ def test_records_follow_their_boxes_and_foreign_ones_are_kept(data):
     prepare(data, workers=1)
     assert mine.read_bytes() == before
     assert foreign.read_text() == "[]"
+
+
+def test_records_of_a_script_follow_their_boxes_too(data):
+    prepare(data, workers=1)
+    shutil.rmtree(data / "processed")
+    run_step("records", data, tasks=("scanrefer",))
+    path = data / "processed/scanrefer_vg_val_llava_style.json"
+    assert [p.name for p in data.glob("processed/*_val_*")] == [path.name]
+    before = path.read_bytes()
+    path.write_text("[]")
+    os.utime(Layout(data).boxes("val", "gt"), ns=(1, 1))
+    prepare(data, workers=1)
+    assert path.read_bytes() == before
 
 
 def test_one_preparation_at_a_time(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llava.tasks import TASKS, find_task, process_splits
+from llava.tasks import TASKS, find_task
 from llava.tasks.scan2cap import class_names, gold_color
 from llava.tasks.task import Task, read_boxes
 from llava.types import Prediction, Sample
@@ -35,7 +35,7 @@ def answered(task: Task, sample: Sample, right: bool = True) -> dict:
 @pytest.mark.parametrize("name", TASKS)
 def test_gold_answers_score_the_maximum(tiny_data: Path, name: str) -> None:
     task = find_task(name)
-    process_splits(name, tiny_data)
+    task.process(tiny_data, "val")
     samples = task.samples(tiny_data, "val")
     gold = task.score([answered(task, s) for s in samples], None)
     wrong = task.score([answered(task, s, right=False) for s in samples], None)
@@ -218,7 +218,7 @@ def test_the_scripts_convert_what_is_there(tiny_data: Path) -> None:
         env={"PYTHONPATH": str(script.parents[3]), "PATH": "/usr/bin:/bin"},
     )
     assert run.returncode == 0, run.stderr
-    assert "scan2cap val: " in run.stdout
+    assert "2 made" in run.stdout
     assert len(json.loads((tiny_data / "processed/scan2cap_train_llava_style.json").read_text())) == 5
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import tyro
 
-from llava.tasks import process_splits
+from llava.prepare.run import run_step
 
 
 def main(data: Path = Path("data")) -> None:
-    process_splits("sqa3d", data)
+    run_step("records", data, tasks=("sqa3d",))
 
 
 if __name__ == "__main__":

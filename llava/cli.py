@@ -25,7 +25,7 @@ def rooms_make(
 
     Args:
         out: data folder to write (raw half; `llava prepare` makes the rest).
-        scenes: how many; a tenth and at most 60 of them are held out.
+        scenes: how many; a tenth of them, one at least and 60 at most, are held out.
         seed: other seeds give other rooms.
         workers: processes; default: all cores.
     """

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llava.resumable import end_with_parent, only_one, replaced
+from llava.resumable import end_with_parent, only_one, read_json, write_json
 
 if TYPE_CHECKING:
     from llava.rooms.render import Frames
@@ -31,6 +31,7 @@ SIZE = (192, 144)  # (width, height) of colour and depth
 MOST_VAL = 60  # scenes held out unless the number is given
 VISIBLE_PIXELS = 60  # an item is visible where it has this many pixels in at least one frame
 WORK = ".rooms"  # records of the scenes, and scenes in the making
+MAKING = f"{WORK}/making.json"  # the `Making` of a data root
 _PURPOSES = ("path", "sensor", "scan", "align", "detector", "scanrefer", "multi3drefer", "scanqa", "sqa3d")
 
 
@@ -75,21 +76,26 @@ def make_rooms(
         out: the data root (`scannet/`, `embodiedscan/` and `benchmark/` appear in it).
         scenes: number of scenes, all splits together; at most 10,000 (ScanNet's names have four digits).
         seed: of the whole; scene i is drawn from `scene_seed(seed, i)`.
-        val: scenes held out for validation; the default is a tenth, at most 60.
+        val: scenes held out for validation; the default is a tenth, at most 60, and one where there are two or more.
         test: further scenes held out for test; ScanNet has no public ones, these have all annotations.
         frames: video frames a scene.
         size: (width, height) of colour and depth frames.
         workers: processes, the default is one a processor. No byte depends on it.
 
-    Raises ValueError for impossible counts, for a folder that was made with other arguments, and where another
-    process is making the same folder.
+    Raises ValueError for impossible counts, for a folder that was made with other arguments or holds anything else,
+    and where another process is making the same folder.
     """
     making = _checked(scenes, seed, val, test, frames, size)
     out = Path(out)
+    if holds_other_data(out):
+        raise ValueError(
+            f"{out} holds files that `llava rooms make` has not made, and rooms must not mix with them (a real ScanNet, "
+            "say): give another folder"
+        )
     work = out / WORK
     (work / "records").mkdir(parents=True, exist_ok=True)
     with only_one(work, f"is making rooms in {out}"):
-        _agree(work / "making.json", making)
+        _agree(out, making)
         shutil.rmtree(work / "tmp", ignore_errors=True)  # scenes that a killed run left half made
         splits = making.splits()
         todo = [
@@ -105,8 +111,37 @@ def make_rooms(
     return out
 
 
+def provide_rooms(out: Path, scenes: int) -> None:
+    """Rooms in `out`: as many as asked for where there is nothing yet, else those that were begun there.
+
+    Rooms that were made with another number or seed are finished as they were begun; data that `make_rooms` has not
+    made is left alone. Raises ValueError as `make_rooms` does.
+    """
+    if holds_other_data(out):
+        return
+    if not (out / MAKING).exists():
+        make_rooms(out, scenes)
+        return
+    begun = read_json(out / MAKING)
+    if begun["format"] != FORMAT:
+        print(
+            f"{out} holds rooms of format {begun['format']}, used as they are: delete it for those of format {FORMAT}"
+        )
+        return
+    sizes = {name: begun[name] for name in ("seed", "val", "test", "frames", "size")}
+    make_rooms(out, begun["train"] + begun["val"] + begun["test"], **sizes)
+
+
+def holds_other_data(out: Path) -> bool:
+    """Whether a folder holds anything although no rooms were begun there; hidden files do not count."""
+    if not out.is_dir() or (out / MAKING).exists():
+        return False
+    return any(not path.name.startswith(".") for path in out.iterdir())
+
+
 def _checked(scenes: int, seed: int, val: int | None, test: int, frames: int, size: tuple[int, int]) -> Making:
-    val = min(MOST_VAL, round(scenes / 10)) if val is None else val
+    if val is None:
+        val = min(MOST_VAL, max(round(scenes / 10), int(scenes > 1)))  # without one there is nothing to evaluate on
     train = scenes - val - test
     if not 1 <= scenes <= 10_000 or min(val, test) < 0 or train < 0:
         raise ValueError(f"expected 1 to 10000 scenes with val + test of them, found {scenes} with {val} + {test}")
@@ -117,16 +152,15 @@ def _checked(scenes: int, seed: int, val: int | None, test: int, frames: int, si
     return Making(train, val, test, seed, frames, (int(size[0]), int(size[1])))
 
 
-def _agree(path: Path, making: Making) -> None:
+def _agree(out: Path, making: Making) -> None:
     """Note down how a folder is made, or check that it was begun in the same way."""
-    wanted = json.dumps(asdict(making), indent=1)
+    path, wanted = out / MAKING, json.loads(json.dumps(asdict(making)))
     if not path.exists():
-        with replaced(path) as partial:
-            partial.write_text(wanted)
-    elif path.read_text() != wanted:
+        write_json(path, wanted)
+    elif (begun := read_json(path)) != wanted:
         raise ValueError(
-            f"{path.parent.parent} was made with {json.loads(path.read_text())}, asked for is {json.loads(wanted)}; "
-            "give the same arguments, or another folder, or delete this one"
+            f"{out} was made with {begun}, asked for is {wanted}; give the same arguments, or another folder, or "
+            "delete this one"
         )
 
 

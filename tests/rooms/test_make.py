@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from llava.captures.sens import SensReader
 from llava.geometry.camera import unproject
 from llava.rooms.gather import BENCHMARKS, situation_splits
 from llava.rooms.layout import make_room
-from llava.rooms.make import WORK, make_rooms, scene_seed
+from llava.rooms.make import FORMAT, MAKING, WORK, _checked, make_rooms, provide_rooms, scene_seed
 from llava.rooms.mesh import room_mesh
 from llava.rooms.render import raycaster
 from llava.rooms.show import preview
@@ -91,9 +92,9 @@ def test_a_killed_run_goes_on_where_it_stopped(made, tmp_path):
 
 
 def test_a_second_run_makes_nothing_anew(made):
-    before = {path: path.stat().st_mtime_ns for path in made.rglob("*.sens")}
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()}
     make_rooms(made, SCENES, SEED, val=2, workers=2, **SMALL)
-    assert {path: path.stat().st_mtime_ns for path in made.rglob("*.sens")} == before
+    assert {path: path.stat().st_mtime_ns for path in made.rglob("*") if path.is_file()} == before
     assert not list((made / WORK).rglob("*.part"))
 
 
@@ -214,6 +215,40 @@ def test_impossible_wishes_are_refused(change, message, tmp_path):
 def test_a_folder_made_otherwise_is_refused(made):
     with pytest.raises(ValueError, match="was made with"):
         make_rooms(made, SCENES, SEED + 1, val=2, **SMALL)
+
+
+@pytest.mark.parametrize("entry", ["scannet/scans", "benchmark", "processed"])
+def test_a_folder_of_other_data_is_refused_and_left_alone(entry, tmp_path):
+    (tmp_path / entry).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"has not made.*give another folder"):
+        make_rooms(tmp_path, 1, **SMALL)
+    provide_rooms(tmp_path, 1)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_rooms_that_are_there_are_finished_as_they_were_begun(made, tmp_path):
+    before = digest(made)
+    provide_rooms(made, 560)
+    assert digest(made) == before
+    (tmp_path / WORK).mkdir()
+    shutil.copy(made / MAKING, tmp_path / MAKING)  # as if killed before the first scene
+    provide_rooms(tmp_path, 560)
+    assert digest(tmp_path) == before
+
+
+def test_rooms_of_an_older_format_are_used_as_they_are(made, tmp_path, capsys):
+    old = shutil.copytree(made, tmp_path / "data")
+    (old / MAKING).write_text((old / MAKING).read_text().replace(f'"format": {FORMAT}', '"format": 0'))
+    before = digest(old)
+    provide_rooms(old, 560)
+    assert digest(old) == before
+    assert "holds rooms of format 0, used as they are" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("scenes", "val"), [(1, 0), (2, 1), (5, 1), (100, 10), (1000, 60)])
+def test_a_tenth_is_held_out_and_one_at_least(scenes, val):
+    assert _checked(scenes, 0, None, 0, 16, (192, 144)).val == val
 
 
 def test_two_runs_in_one_folder_are_refused(tmp_path):

@@ -57,7 +57,7 @@ def read_run(run_dir: Path, checkpoint: Path | None = None) -> Run:
             missing.append(task.name)
     if not results:
         looked = ", ".join(str(results_dir / task / f"{name}.json") for task in TASKS)
-        raise ValueError(f"run {name!r} has no scores to report; looked for {looked}: run `llava evaluate` first")
+        raise ValueError(f"run {name!r} has no scores to report; looked for {looked}: run `llava eval` first")
     recipe, log = _read_checkpoint(checkpoint) if checkpoint else (None, [])
     return Run(name, results, missing, recipe, log)
 

@@ -35,7 +35,8 @@ class Check:
     """Findings about one scene; lengths in metres, shares 0..1."""
 
     scene: Scene  # the frames that decode
-    looked_at: int  # frames decoded
+    captured: int  # frames in the capture, dropped ones too
+    looked_at: int  # frames whose images were tried
     depth_range: tuple[float, float, float]  # 1 %, 50 % and 99 % of the measured depths
     valid_share: float  # pixels with depth
     low: np.ndarray  # (3,) 1 % corner of the points seen, world
@@ -57,6 +58,7 @@ def check(scene: Scene) -> Check:
 
     ValueError: not one frame can be decoded.
     """
+    captured = len(scene.frames) + len(scene.dropped)
     scene, looked_at = _decodable(scene)
     step = max(1, scene.depth_size[1] // GRID_ROWS)
     grids = [load_depth(scene, index)[::step, ::step] for index in range(len(scene.frames))]
@@ -75,6 +77,7 @@ def check(scene: Scene) -> Check:
     centres = np.stack([frame.pose[:3, 3] for frame in scene.frames])
     found = Check(
         scene=scene,
+        captured=captured,
         looked_at=looked_at,
         depth_range=tuple(np.percentile(depths, (1, 50, 99)).tolist()) if len(depths) else (0.0, 0.0, 0.0),
         valid_share=len(depths) / sum(grid.size for grid in grids),
@@ -92,8 +95,11 @@ def check(scene: Scene) -> Check:
 def describe(found: Check) -> str:
     """The findings as a text of one line a fact."""
     scene = found.scene
-    kept, dropped = len(scene.frames), len(scene.dropped)
-    lines = [("scene", scene.name), ("frames", f"{kept} usable of {found.looked_at} looked at, {dropped} dropped")]
+    dropped = len(scene.dropped)
+    frames = f"{found.captured - dropped} usable of {found.captured}, {dropped} dropped"
+    if len(scene.frames) < found.captured - dropped:
+        frames += f"; the images of {found.looked_at} were looked at"
+    lines = [("scene", scene.name), ("frames", frames)]
     lines += [("", f"dropped {drop.name}: {drop.reason}") for drop in scene.dropped[:10]]
     if dropped > 10:
         lines.append(("", f"... and {dropped - 10} more"))
@@ -158,7 +164,8 @@ def _difference(scene: Scene, points: np.ndarray, index: int, grid: np.ndarray, 
 
 def _warnings(found: Check) -> list[str]:
     scene, warnings = found.scene, []
-    if len(scene.dropped) > TOO_MANY_DROPPED * (len(scene.frames) + len(scene.dropped)):
+    unreadable = found.looked_at - len(scene.frames)
+    if len(scene.dropped) > TOO_MANY_DROPPED * found.captured or unreadable > TOO_MANY_DROPPED * found.looked_at:
         warnings.append(f"{len(scene.dropped)} frames were dropped, see the reasons above")
     if found.valid_share < TOO_FEW_PIXELS:
         warnings.append(

@@ -64,9 +64,14 @@ def test_damaged_and_dropped_frames_are_told(posed_images: Path, capsys: pytest.
     path.write_bytes(bytes(data))
     info(posed_images)
     out = capsys.readouterr().out
-    assert "2 usable of 3 looked at, 2 dropped" in out
+    assert "2 usable of 4, 2 dropped" in out
     assert "dropped 00000: 00000.jpg is missing" in out and "00030.png cannot be decoded" in out
     assert "warning" in out and "2 frames were dropped" in out
+
+
+def test_only_some_of_many_frames_are_looked_at(posed_images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.captures.check.MOST_FRAMES", 2)
+    assert "4 usable of 4, 0 dropped; the images of 2 were looked at" in describe(check(open_scene(posed_images)))
 
 
 def test_a_capture_without_any_depth_is_described(posed_images: Path) -> None:

@@ -7,7 +7,6 @@ evaluation, so that prompt, frames, coordinates and encoding cannot drift apart.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +16,7 @@ from llava.data.chat import Chat
 from llava.encoders.siglip import Siglip
 from llava.model.language import Language
 from llava.model.positions import Positions
+from llava.resumable import read_json
 from llava.train_config import TrainConfig
 
 if TYPE_CHECKING:
@@ -186,11 +186,7 @@ def load_recipe(folder: Path) -> Recipe:
     path = folder / RECIPE_FILE
     if not path.exists():
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
-    try:
-        values = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}): it may be cut short") from error
-    return _build(Recipe, values)
+    return _build(Recipe, read_json(path))
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from transformers import Qwen2Config
 
 from llava.encoders.siglip import Siglip
 from llava.model.scene_lm import SceneLM, SceneLMConfig
+from llava.resumable import digest, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -56,14 +57,25 @@ def save(
     tokenizer: PreTrainedTokenizerBase | None = None,
     recipe: dict[str, Any] | None = None,
 ) -> None:
-    """Write a complete folder; ``recipe.json`` last, so that a folder which has it is whole."""
+    """Write a complete folder; ``recipe.json`` goes first and comes last, so that a folder which has it is whole."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE_FILE).unlink(missing_ok=True)
     model.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     if recipe is not None:
-        (folder / RECIPE_FILE).write_text(json.dumps(recipe, indent=1) + "\n")
+        write_json(folder / RECIPE_FILE, recipe)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a model that was saved whole, with its recipe."""
+    return (folder / RECIPE_FILE).exists() and any((folder / name).exists() for name in WEIGHT_FILES)
+
+
+def weights_digest(folder: Path) -> str:
+    """A short digest of a checkpoint's weights."""
+    return digest(sorted(folder.glob("*.safetensors")))
 
 
 def load(
@@ -84,14 +96,15 @@ def load(
             folder does not hold starts anew.
 
     Raises:
-        ValueError: no such folder, no weights in it, an unknown model type, or parameters that do not
-            fit the configuration.
+        ValueError: no such folder, no weights in it, a file that is cut short, an unknown model type, or parameters
+            that do not fit the configuration.
     """
     folder = Path(folder)
     raw = read_config(folder)
     if not any((folder / name).exists() for name in WEIGHT_FILES):
         present = ", ".join(sorted(path.name for path in folder.iterdir()))
         raise ValueError(f"{folder} holds no weights: expected {' or '.join(WEIGHT_FILES)}, found {present}")
+    _check_whole(folder)
     model_type = raw.get("model_type")
     if model_type == "llava_qwen":
         config, names = llava_qwen_config(folder, raw), LLAVA_QWEN_NAMES
@@ -117,13 +130,13 @@ def load(
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The content of ``config.json``; ValueError where there is none."""
+    """The content of ``config.json``; ValueError where there is none, or a damaged one."""
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: expected a checkpoint with config.json and safetensors")
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} is not a checkpoint: it holds no config.json")
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def llava_qwen_config(folder: Path, raw: dict[str, Any]) -> SceneLMConfig:
@@ -182,7 +195,7 @@ def init_new_tokens(model: SceneLM, vocab_size: int, token_ids: list[int]) -> No
 def _tower_fields(folder: Path, raw: dict[str, Any]) -> dict[str, int]:
     path = folder / "vision_config.json"
     if path.exists():
-        vision = json.loads(path.read_text())
+        vision = read_json(path)
         vision = vision.get("vision_config", vision)
         return {
             "image_size": vision["image_size"],
@@ -199,6 +212,19 @@ def _tower_fields(folder: Path, raw: dict[str, Any]) -> dict[str, int]:
             "Put the tower's config.json beside the weights as vision_config.json"
         )
     return dict(vars(KNOWN_TOWERS[name]))
+
+
+def _check_whole(folder: Path) -> None:
+    """Read the heads of the weight files, which say how long each has to be."""
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt"):
+                pass
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged or cut short ({error}): copy it or train it again") from error
+    index = folder / WEIGHT_FILES[1]
+    if index.exists():
+        read_json(index)
 
 
 def _check_parameters(folder: Path, report: dict[str, Any], new_parts: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Qwen2Config
 
 from llava.encoders.siglip import Siglip
-from llava.model.checkpoint import init_new_tokens, llava_qwen_config, load, save
+from llava.model.checkpoint import init_new_tokens, is_finished, llava_qwen_config, load, save
 from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 
@@ -41,6 +41,25 @@ def test_folder_without_weights_or_config(kit, tmp_path):
     kit.make_model().config.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"holds no weights: expected model.safetensors .* found config.json"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_cut_file_is_named(kit, tmp_path, name):
+    save(kit.make_model(), tmp_path)
+    content = (tmp_path / name).read_bytes()
+    for length in (0, len(content) // 2, len(content) - 3):
+        (tmp_path / name).write_bytes(content[:length])
+        with pytest.raises(ValueError, match=rf"/{name} is .*cut short"):
+            load(tmp_path)
+
+
+def test_a_second_save_that_is_killed_leaves_no_whole_looking_folder(kit, tmp_path):
+    model = kit.make_model()
+    save(model, tmp_path, recipe={"name": "test"})
+    assert is_finished(tmp_path)
+    with pytest.raises(AttributeError):
+        save(model, tmp_path, tokenizer=object(), recipe={"name": "test"})
+    assert not is_finished(tmp_path)
 
 
 def test_other_model_type(kit, tmp_path):

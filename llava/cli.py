@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -170,6 +171,9 @@ def report(
     frames: int | None = None,
     data: Path | None = None,
     results: Path = Path("results"),
+    split: str = "val",
+    boxes: str | None = None,
+    limit: int | None = None,
 ) -> None:
     """Gather a checkpoint's five benchmarks into results/<run>/report.{json,md,html}.
 
@@ -179,10 +183,13 @@ def report(
         frames: frames of the evaluation; default: as in training.
         data: data folder; default: the one of the recipe.
         results: folder of answers and scores.
+        split: split of the evaluation.
+        boxes: boxes of the evaluation; default: as the recipe says.
+        limit: scenes that the evaluation was limited to.
     """
     from llava.session import report_run
 
-    print(report_run(checkpoint, strategy, frames, data, results))
+    print(report_run(checkpoint, strategy, frames, data, results, split, boxes, limit))
 
 
 def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
@@ -238,7 +245,7 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a verb. A ValueError is a message to the user: it ends the program with code 2 and no traceback.
+    """Run a verb. A ValueError of ours is a message to the user: it ends the program with code 2 and no traceback.
 
     A reader that has gone away (`llava ... | head`) ends it with code 1 and no word.
     """
@@ -268,8 +275,23 @@ def _run_verb(args: Sequence[str]) -> None:
         else:
             tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, config=(tyro.conf.PositionalRequiredArgs,))
     except ValueError as error:
+        if not _is_ours(error):
+            raise
         print(f"llava {verb.words}: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _is_ours(error: ValueError) -> bool:
+    """Whether a `raise` in this package made it; what numpy or torch raise is a bug, to be seen with its traceback.
+
+    Errors of compiled code have a frame of ours innermost, too, but at another instruction than a raise.
+    """
+    innermost = error.__traceback__
+    while innermost.tb_next is not None:
+        innermost = innermost.tb_next
+    frame = innermost.tb_frame
+    instruction = dis.opname[frame.f_code.co_code[innermost.tb_lasti]]
+    return frame.f_globals["__name__"].startswith("llava.") and instruction == "RAISE_VARARGS"
 
 
 def overview() -> str:

@@ -6,9 +6,10 @@ Answers are appended to a jsonl as they come, one line a question, so that a kil
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from llava.data import chat
 from llava.data.pack import coord_points, without_views
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.model.decoding import Prefix, greedy, ground, prefill
-from llava.resumable import replaced
+from llava.resumable import only_one, read_json, write_json
 from llava.tasks import TASKS
 from llava.types import Prediction, Sample
 
@@ -39,6 +40,7 @@ class Run:
     model: str  # name of the checkpoint folder
     weights: str  # digest of the weights
     data: str  # data folder
+    contents: str  # digest of what that folder says about the split
     split: str
     strategy: str
     frames: int
@@ -97,26 +99,49 @@ def evaluate(
 ) -> Path:
     """Answer all `samples` of a task into the jsonl `out`, going on where an earlier run of the same kind stopped.
 
-    An `out` that another run made (other weights, frames, boxes ...) is kept as `<out>.old`.
+    An `out` that another run made (other weights, data, frames, boxes ...) is kept as `<out>.old`, with its scores.
+    Raises ValueError where another process is answering into `out`.
     """
-    task = TASKS[task_name]
     out.parent.mkdir(parents=True, exist_ok=True)
-    done = _resume(out, run)
+    lock = out.with_name(f".{out.name}.lock")  # not `out` itself, which may be set aside
+    lock.touch()
+    with only_one(lock, f"is answering into {out}"):
+        _answer_rest(answerer, source, task_name, samples, out, _resume(out, run), run.model)
+    return out
+
+
+def _answer_rest(
+    answerer: Answerer,
+    source: SceneSource,
+    task_name: str,
+    samples: Sequence[Sample],
+    out: Path,
+    done: Counter,
+    model_id: str,
+) -> None:
+    """Append the answers to those samples that are not done yet."""
+    task = TASKS[task_name]
     by_scene: dict[str, list[Sample]] = {}
     for sample in samples:
-        if sample.id not in done:
+        key = (sample.scene, sample.id)
+        if done[key]:  # counted, for the wordings of one question may share its id (SQA3D's train split)
+            done[key] -= 1
+        else:
             by_scene.setdefault(sample.scene, []).append(sample)
+    left = sum(map(len, by_scene.values()))
     answerer.model.eval()
     prompt = answerer.settings.instruction
-    with out.open("a", encoding="utf-8") as lines, tqdm(total=len(samples), initial=len(done), desc=task_name) as bar:
+    with (
+        out.open("a", encoding="utf-8") as lines,
+        tqdm(total=len(samples), initial=len(samples) - left, desc=task_name) as bar,
+    ):
         for scene, asked in by_scene.items():
             predictions = answerer.answer(source.load(scene), asked, task.max_new_tokens)
             for prediction in predictions:
                 text = f"{prompt}\n{prediction.sample.question}"
-                lines.write(json.dumps(task.answer_record(prediction, run.model, text)) + "\n")
+                lines.write(json.dumps(task.answer_record(prediction, model_id, text)) + "\n")
             lines.flush()
             bar.update(len(asked))
-    return out
 
 
 def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
@@ -124,34 +149,40 @@ def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
     records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
     scores = TASKS[task_name].score(records, data)
     result = {**scores, **vars(run), "count": len(records), "scenes": len({r["scene"] for r in records})}
-    with replaced(answers.with_suffix(".json")) as partial:
-        partial.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(answers.with_suffix(".json"), result)
     return result
 
 
-def digest(folder: Path) -> str:
-    """A short digest of a checkpoint's weights."""
-    found = sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                found.update(block)
-    return found.hexdigest()[:16]
+def _resume(out: Path, run: Run) -> Counter:
+    """How often `out` answers each (scene, id) already; cuts off a line that a kill left half-written.
 
-
-def _resume(out: Path, run: Run) -> set:
-    """Ids that `out` already answers; cuts off a line that a kill left half-written."""
+    Scores are deleted: they would not be those of the answers that are about to come.
+    """
     header = out.with_suffix(".run.json")
-    wanted = json.dumps(vars(run), indent=1) + "\n"
-    if out.exists() and (not header.exists() or header.read_text() != wanted):
-        out.replace(out.with_name(out.name + ".old"))
-        print(f"{out} was made by another run; kept as {out.name}.old")
-    header.write_text(wanted)
+    if out.exists() and (not header.exists() or read_json(header) != vars(run)):
+        print(f"{out} was made by another run; kept as {_set_aside(out)}")
+    out.with_suffix(".json").unlink(missing_ok=True)
+    write_json(header, vars(run))
     if not out.exists():
-        return set()
+        return Counter()
     content = out.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         with out.open("r+b") as file:
             file.truncate(len(whole))
-    return {json.loads(line)["sample_id"] for line in whole.splitlines()}
+    answers = map(json.loads, whole.splitlines())
+    return Counter((answer["scene"], answer["sample_id"]) for answer in answers)
+
+
+def _set_aside(out: Path) -> str:
+    """Rename a file of answers, and what lies beside it, by an ending that nothing has yet; returns its new name."""
+    files = [path for path in (out, out.with_suffix(".run.json"), out.with_suffix(".json")) if path.exists()]
+    endings = (f".old{number}" if number > 1 else ".old" for number in count(1))
+    ending = next(ending for ending in endings if not any(_ended(path, ending).exists() for path in files))
+    for path in files:
+        path.replace(_ended(path, ending))
+    return out.name + ending
+
+
+def _ended(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)

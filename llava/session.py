@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from llava.pretrain_config import PretrainConfig
-from llava.recipes import Recipe, check_sizes, get_recipe, load_recipe, new_model
+from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe, new_model
+from llava.resumable import read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PUBLISHED = "video3d-7b"
 EMBEDDED = "rooms"
+CHECKPOINTS = "checkpoints"  # where they go unless one says otherwise
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Training:
     """A training to run."""
 
     recipe: Annotated[Recipe, tyro.conf.arg(name="")]
-    data: Path
-    """Data folder."""
+    data: Path | None  # None until `parse_training` has seen all
+    """Data folder; default: data for ScanNet, data-rooms-N for a recipe on N rooms."""
     out: Path
     """Folder for the checkpoint."""
 
@@ -48,16 +49,22 @@ def parse_training(prog: str, args: Sequence[str], default_recipe: Callable[[], 
     else:
         name = default_recipe()
     recipe = get_recipe(name)
-    default = Training(recipe, data_folder(recipe), Path("checkpoints") / recipe.name)
+    default = Training(recipe, None, Path(CHECKPOINTS) / recipe.name)
     chosen = tyro.cli(Training, prog=f"{prog} {recipe.name}", default=default, args=list(args))
-    if chosen.data == default.data:  # another number of rooms is another folder
-        chosen = replace(chosen, data=data_folder(chosen.recipe))
-    return chosen
+    return replace(chosen, data=data_folder(chosen.recipe)) if chosen.data is None else chosen
 
 
 def data_folder(recipe: Recipe) -> Path:
     """Where a recipe's data is unless one says otherwise: ScanNet in `data`, rooms in a folder of their own."""
     return Path(f"data-rooms-{recipe.rooms}") if recipe.rooms else Path("data")
+
+
+def check_data(data: Path, recipe: Recipe) -> None:
+    """Raise ValueError, with what to do, where there is no such folder."""
+    if not data.is_dir():
+        make = f"llava rooms make {data} --scenes {recipe.rooms}"
+        remedy = f"make it with `{make}`, then `llava prepare {data}`" if recipe.rooms else "put ScanNet there"
+        raise ValueError(f"there is no data folder {data}: {remedy}, or name another one with --data")
 
 
 def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
@@ -67,30 +74,32 @@ def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
     """
     from llava.model.checkpoint import load
 
-    if recipe.base is None:
-        raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
-    folder = find_base(recipe.base)
+    folder = find_base(recipe)
     model = load(folder, positions=asdict(recipe.positions))
     check_sizes(folder, model.config, recipe)
     model.config.ground_temperature = recipe.head.temperature
     return model, load_tokenizer(folder)
 
 
-def find_base(name: str) -> Path:
-    """A base checkpoint by path, or by path inside the repository (`assets/rooms-base`)."""
-    places = [Path(name), Path(__file__).resolve().parents[1] / name]
+def find_base(recipe: Recipe) -> Path:
+    """A recipe's base checkpoint by path, or by path inside the repository (`assets/rooms-base`)."""
+    if recipe.base is None:
+        raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
+    places = [Path(recipe.base), Path(__file__).resolve().parents[1] / recipe.base]
     found = next((place for place in places if place.is_dir()), None)
     if found is None:
-        raise ValueError(f"there is no base checkpoint {name!r}: looked in {', '.join(map(str, places))}")
+        raise ValueError(f"there is no base checkpoint {recipe.base!r}: looked in {', '.join(map(str, places))}")
     return found
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint folder; ValueError when it has none."""
+    """The tokenizer of a checkpoint folder; ValueError when it has none, or a damaged one."""
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer.json").exists():
         raise ValueError(f"{folder} holds no tokenizer.json: it is not a complete checkpoint")
+    for path in folder.glob("tokenizer*.json"):
+        read_json(path)
     return AutoTokenizer.from_pretrained(folder)
 
 
@@ -105,18 +114,40 @@ def load_checkpoint(folder: Path) -> tuple[Answerer, Recipe]:
 
 
 def train_recipe(training: Training) -> Path:
-    """Train and leave a complete checkpoint in `training.out`."""
+    """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there."""
     from llava.model.checkpoint import save
-    from llava.train import train
+    from llava.train import begin, train
 
-    recipe = training.recipe
+    recipe, data, out = training.recipe, training.data, training.out
+    if not begin(out, settings_of(training)):
+        print(f"checkpoint: {out}, trained already")
+        return out
     model, tokenizer = start(recipe)
-    trainer = train(model, tokenizer, recipe, training.data, training.out)
+    trainer = train(model, tokenizer, recipe, data, out)
     if trainer.is_world_process_zero():
-        save(model, training.out, tokenizer, asdict(recipe))
         trainer.save_state()
-        print(f"checkpoint: {training.out}")
-    return training.out
+        save(model, out, tokenizer, asdict(recipe))
+        print(f"checkpoint: {out}")
+    return out
+
+
+def settings_of(training: Training) -> dict[str, Any]:
+    """All that the weights of a training depend on.
+
+    Raises ValueError for a base checkpoint or a data folder that is not there, and for an unknown task.
+    """
+    from llava.data.contents import contents_digest
+    from llava.model.checkpoint import weights_digest
+
+    recipe, data = training.recipe, training.data
+    base = find_base(recipe)
+    check_data(data, recipe)
+    return {
+        **asdict(recipe),
+        "base_weights": weights_digest(base),
+        "data_folder": str(data.resolve()),
+        "data_contents": contents_digest(data, "train", recipe.data.tasks),
+    }
 
 
 def evaluate_checkpoint(
@@ -131,24 +162,25 @@ def evaluate_checkpoint(
     limit: int | None = None,
 ) -> dict[str, dict]:
     """Answer and score benchmarks; returns the scores by task. See `llava eval --help`."""
-    from llava.frames import canonical_strategy
-    from llava.predict import Run, digest, evaluate, score
+    from llava.data.contents import contents_digest
+    from llava.model.checkpoint import weights_digest
+    from llava.predict import Run, evaluate, score
     from llava.tasks import find_task
     from llava.train import scene_source
 
+    if limit is not None and limit < 1:
+        raise ValueError(f"expected a limit of at least 1 scene, got {limit}")
     found = [find_task(name) for name in tasks]
     answerer, recipe = load_checkpoint(checkpoint)
-    data = data or data_folder(recipe)
-    looked = replace(
-        recipe.data,
-        strategy=canonical_strategy(strategy or recipe.data.strategy),
-        max_frames=frames or recipe.data.max_frames,
-    )
-    boxes = boxes or recipe.data.eval_boxes
+    data = data_folder(recipe) if data is None else data
+    check_data(data, recipe)
+    looked = look(recipe, strategy, frames)
+    boxes = recipe.data.eval_boxes if boxes is None else boxes
     run = Run(
         model=checkpoint.resolve().name,
-        weights=digest(checkpoint),
+        weights=weights_digest(checkpoint),
         data=str(data.resolve()),
+        contents="",  # of each task its own
         split=split,
         strategy=looked.strategy,
         frames=looked.max_frames,
@@ -158,35 +190,74 @@ def evaluate_checkpoint(
     )
     asked = [(task, task.samples(data, split)) for task in found]
     source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, boxes)
-    scores = {}
+    name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit), {}
     for task, samples in asked:
-        if limit:
+        if limit is not None:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
             samples = [s for s in samples if s.scene in kept]
-        out = results / task.name / f"{run_name(checkpoint, recipe, looked.strategy, looked.max_frames)}.jsonl"
+        out = results / task.name / f"{name}.jsonl"
+        run = replace(run, contents=contents_digest(data, split, [task.name]))
         evaluate(answerer, source, task.name, samples, run, out)
         scores[task.name] = score(task.name, out, run, data)
     return scores
 
 
-def run_name(checkpoint: Path, recipe: Recipe, strategy: str | None = None, frames: int | None = None) -> str:
-    """Name of a run's files in results/<benchmark>/."""
-    return f"{checkpoint.resolve().name}-{strategy or recipe.data.strategy}-{frames or recipe.data.max_frames}"
+def look(recipe: Recipe, strategy: str | None = None, frames: int | None = None) -> DataConfig:
+    """How a recipe looks at scenes, with another choice of frames where one is given; ValueError for an unknown one."""
+    from llava.frames import canonical_strategy
+
+    return replace(
+        recipe.data,
+        strategy=canonical_strategy(recipe.data.strategy if strategy is None else strategy),
+        max_frames=recipe.data.max_frames if frames is None else frames,
+    )
 
 
-def report_run(checkpoint: Path, strategy: str | None, frames: int | None, data: Path | None, results: Path) -> Path:
+def run_name(
+    checkpoint: Path,
+    recipe: Recipe,
+    strategy: str | None = None,
+    frames: int | None = None,
+    split: str = "val",
+    boxes: str | None = None,
+    limit: int | None = None,
+) -> str:
+    """Name of a run's files in results/<benchmark>/, e.g. `rooms-mc-8`; what is not as usual is added to it."""
+    looked, folder = look(recipe, strategy, frames), checkpoint.resolve()
+    return "-".join(
+        [
+            *([folder.parent.name] if folder.parent.name != CHECKPOINTS else []),
+            *(folder.name, looked.strategy, str(looked.max_frames)),
+            *([split] if split != "val" else []),
+            *([boxes] if boxes not in (None, recipe.data.eval_boxes) else []),
+            *([f"first{limit}"] if limit is not None else []),
+        ]
+    )
+
+
+def report_run(
+    checkpoint: Path,
+    strategy: str | None,
+    frames: int | None,
+    data: Path | None,
+    results: Path,
+    split: str,
+    boxes: str | None,
+    limit: int | None,
+) -> Path:
     """Gather the answers and scores of a checkpoint into a report; returns the page."""
     from llava.report import make_report
 
     recipe = load_recipe(checkpoint)
-    folder = results / run_name(checkpoint, recipe, strategy, frames)
-    return make_report(folder, data or data_folder(recipe), checkpoint)
+    folder = results / run_name(checkpoint, recipe, strategy, frames, split, boxes, limit)
+    return make_report(folder, data_folder(recipe) if data is None else data, checkpoint)
 
 
 def run_everything(args: Sequence[str]) -> Path:
     """Data, training, a blind twin, evaluation and the report; every step goes on where a killed run stopped.
 
-    Without a recipe's name the published recipe is trained where a complete ScanNet `data` folder stands, else `rooms`.
+    Without a recipe's name the published recipe is trained where that can be done, else `rooms`. A data folder that
+    holds anything already is used as it is, or finished as it was begun.
     """
     from rich.console import Console
 
@@ -196,9 +267,9 @@ def run_everything(args: Sequence[str]) -> Path:
     recipe, data, out = training.recipe, training.data, training.out
     if recipe.rooms:
         from llava.prepare.run import prepare
-        from llava.rooms.make import make_rooms
+        from llava.rooms.make import provide_rooms
 
-        make_rooms(data, scenes=recipe.rooms)
+        provide_rooms(data, recipe.rooms)
         prepare(data)
     train_recipe(training)
     evaluate_checkpoint(out, recipe.data.tasks, data=data)
@@ -207,8 +278,7 @@ def run_everything(args: Sequence[str]) -> Path:
     if recipe.blind_packs:
         baselines["blind"] = blind_scores(training)
     folder = Path("results") / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "baselines.json").write_text(json.dumps(baselines, indent=1) + "\n")
+    write_json(folder / "baselines.json", baselines)
     page = make_report(folder, data, out)
     Console().print(scores_table(folder))
     print(f"report: {page}")
@@ -216,13 +286,26 @@ def run_everything(args: Sequence[str]) -> Path:
 
 
 def trainable_recipe() -> str:
-    """The published recipe where `data` is a complete ScanNet folder, else the one on the embedded data; says so."""
+    """The published recipe where it has a base and `data` is a complete ScanNet, else the one on rooms; says why."""
+    if not scannet_is_complete():
+        reason = "no complete ScanNet in the folder `data` (`llava doctor data` says what is missing)"
+    elif get_recipe(PUBLISHED).base is None:
+        start = f"`llava run {PUBLISHED} --base FOLDER`"
+        reason = f"ScanNet is complete, but {PUBLISHED!r} has no base checkpoint to start from ({start} names one)"
+    else:
+        return PUBLISHED
+    print(f"{reason}: training {EMBEDDED!r}")
+    return EMBEDDED
+
+
+def scannet_is_complete() -> bool:
+    """Whether all is in `data` that training on ScanNet needs."""
     from llava.prepare.doctor import doctor
 
-    if Path("data").is_dir() and doctor(Path("data")).complete:
-        return PUBLISHED
-    print(f"no complete ScanNet data folder here (`llava doctor data` says what is missing): training {EMBEDDED!r}")
-    return EMBEDDED
+    try:
+        return doctor(Path("data")).complete
+    except ValueError:  # no such folder, or one of something else
+        return False
 
 
 def blind_scores(training: Training) -> dict[str, dict[str, float]]:
@@ -263,7 +346,8 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
 
     answerer, recipe = load_checkpoint(checkpoint)
     scene = settle(open_scene(folder))  # walls on the axes, floor at 0, as in training
-    chosen = sample(scene, strategy or recipe.data.strategy, frames or recipe.data.max_frames)
+    looked = look(recipe, strategy, frames)
+    chosen = sample(scene, looked.strategy, looked.max_frames)
     processor = recipe.encoder.build_processor()
     none = np.empty((0, 6), dtype=np.float32)
     inputs = dict(processor(load_views(scene, chosen, recipe.encoder.image_size), none))

@@ -10,7 +10,6 @@ import json
 import math
 import os
 from collections import defaultdict
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,8 @@ from transformers import Trainer, TrainingArguments, set_seed
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
+from llava.model.checkpoint import is_finished
+from llava.resumable import read_json, write_json
 from llava.tasks import find_task
 from llava.train_config import PARTS, TrainConfig
 
@@ -162,9 +163,9 @@ def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
 
 
 def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, data: Path, out: Path) -> PackTrainer:
-    """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out`.
+    """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out` (see `begin`).
 
-    Raises ValueError when `out` was begun with other settings, and as `training_samples` does.
+    Raises ValueError as `training_samples` does.
     """
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
@@ -172,7 +173,6 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     processor = recipe.encoder.build_processor()
     source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)
-    _agree(out, recipe, data)
     return train_on(packed, model, tokenizer, config, out)
 
 
@@ -200,25 +200,30 @@ def train_on(
     return trainer
 
 
-def _agree(out: Path, recipe: Recipe, data: Path) -> None:
-    """Note down in `out` what is trained there, or check that it was begun in the same way."""
-    wanted = json.loads(json.dumps({**asdict(recipe), "data_folder": str(data.resolve())}))
-    for name in UNIMPORTANT:
-        del wanted["train"][name]
+def begin(out: Path, settings: dict[str, Any]) -> bool:
+    """Note down in `out` what is trained there; False when just that was trained to its end already.
+
+    Args:
+        settings: all that the weights depend on; those that do not matter (UNIMPORTANT) are left out of it here.
+
+    Raises ValueError when `out` holds, begun or finished, a training with other settings.
+    """
+    train = {name: value for name, value in settings["train"].items() if name not in UNIMPORTANT}
+    wanted = json.loads(json.dumps({**settings, "train": train}))
     path = out / "training.json"
-    begun = json.loads(path.read_text()) if path.exists() else None
+    begun = read_json(path) if path.exists() else {}
     if begun == wanted:
-        return
-    if begun is not None and last_checkpoint(out):
+        return not is_finished(out)
+    if is_finished(out) or last_checkpoint(out):
         parts = ", ".join(key for key in wanted if begun.get(key) != wanted[key])
+        known = f"they differ in: {parts}; {path.name} has all" if begun else f"unknown ones: it has no {path.name}"
         raise ValueError(
-            f"{out} holds a training with other settings (they differ in: {parts}; {path.name} has all): "
-            "give another --out, or delete that folder to train anew"
+            f"{out} holds a training with other settings ({known}): give another --out, or delete that folder to "
+            "train anew"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps(wanted, indent=1) + "\n")
-    partial.replace(path)
+    if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun started
+        write_json(path, wanted)
+    return True
 
 
 def last_checkpoint(out: Path) -> str | None:

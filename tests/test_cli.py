@@ -147,7 +147,8 @@ def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, m
         ("--data.max-frames 0", "max_frames must be at least 1, got 0"),
         ("--train.tune heads", "unknown part heads; the parts are tower, projector, language, positions, head"),
         ("--encoder.image-size 70", "has another encoder than recipe 'rooms': image_size 56 (asked for 70)"),
-        ("--data nowhere", "scanrefer_vg_train_llava_style.json is missing: run `llava prepare nowhere`"),
+        ("--data nowhere", "make it with `llava rooms make nowhere --scenes 560`, then `llava prepare nowhere`"),
+        ("--data .", "scanrefer_vg_train_llava_style.json is missing: run `llava prepare .`"),
     ],
 )
 def test_wrong_settings_of_a_training(fails, train_tiny: list[str], args: str, message: str) -> None:
@@ -163,6 +164,9 @@ def test_wrong_settings_of_a_training(fails, train_tiny: list[str], args: str, m
         ("--split test --tasks sqa3d", "sqa3d_test_llava_style.json is missing"),
         ("--split test --tasks scanqa", "scanqa has no split 'test': choose one of train, val"),
         ("--tasks scanrefer sqa", "unknown task 'sqa'"),
+        ("--frames 0", "max_frames must be at least 1, got 0"),
+        ("--limit 0", "expected a limit of at least 1 scene, got 0"),
+        ("--data nowhere", "there is no data folder nowhere: make it with `llava rooms make nowhere"),
     ],
 )
 def test_wrong_settings_of_an_evaluation(fails, tiny_base, rooms_data, args: str, message: str) -> None:
@@ -182,6 +186,36 @@ def test_an_incomplete_checkpoint(fails, tiny_base, rooms_data, tmp_path, missin
     checkpoint = shutil.copytree(tiny_base, tmp_path / "checkpoint")
     (checkpoint / missing).unlink()
     assert message in fails("eval", checkpoint, "--data", rooms_data)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "recipe.json"])
+def test_a_cut_file_of_a_checkpoint(fails, tiny_base: Path, rooms_data: Path, tmp_path: Path, name: str) -> None:
+    checkpoint = shutil.copytree(tiny_base, tmp_path / "checkpoint")
+    (checkpoint / name).write_bytes((checkpoint / name).read_bytes()[:-20])
+    said = fails("eval", checkpoint, "--data", rooms_data)
+    assert f"checkpoint/{name} is" in said and "cut short" in said
+
+
+def test_no_frames_at_all(fails, tiny_base: Path, rooms_data: Path) -> None:
+    scene = rooms_data / "scannet/posed_images/scene0000_00"
+    assert "max_frames must be at least 1, got 0" in fails("ask", tiny_base, scene, "why", "--frames", "0")
+
+
+def raise_in_numpy(data: Path) -> None:
+    import numpy as np
+
+    np.zeros(2) + np.zeros(3)
+
+
+def raise_in_a_library(data: Path) -> None:
+    json.loads("{")
+
+
+@pytest.mark.parametrize("bug", [raise_in_numpy, raise_in_a_library])
+def test_errors_of_libraries_are_not_taken_for_complaints(monkeypatch: pytest.MonkeyPatch, bug: Callable) -> None:
+    monkeypatch.setattr("llava.prepare.doctor.Layout", bug)
+    with pytest.raises(ValueError):
+        main(["doctor", "."])
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import numpy as np
 import pytest
 import torch
 
+from llava.data.contents import contents_digest
 from llava.data.scenes import SceneSource
-from llava.predict import Answerer, Run, digest, evaluate, score
-from llava.session import evaluate_checkpoint, load_checkpoint
+from llava.model.checkpoint import weights_digest
+from llava.predict import Answerer, Run, evaluate, score
+from llava.recipes import get_recipe
+from llava.resumable import only_one
+from llava.session import evaluate_checkpoint, load_checkpoint, report_run, run_name
 from llava.tasks import TASKS
 from llava.train import scene_source
 from llava.types import Sample
 
-RUN = Run("tiny", "0123", "data", "train", "mc", 2, "gt", "ours")
+RUN = Run("tiny", "0123", "data", "89ab", "train", "mc", 2, "gt", "ours")
 LIMIT = 6  # tokens an answer
 
 
@@ -118,7 +123,9 @@ def test_a_finished_run_is_not_asked_again(answerer, source, rooms_data, short, 
     assert out.read_bytes() == before
 
 
-@pytest.mark.parametrize("other", [{"frames": 3}, {"weights": "4567"}, {"boxes": "pred"}, {"data": "elsewhere"}])
+@pytest.mark.parametrize(
+    "other", [{"frames": 3}, {"weights": "4567"}, {"boxes": "pred"}, {"data": "elsewhere"}, {"contents": "cdef"}]
+)
 def test_answers_of_another_run_are_kept_apart(
     answerer, source, rooms_data, short, tmp_path: Path, capsys, other: dict
 ) -> None:
@@ -129,6 +136,46 @@ def test_answers_of_another_run_are_kept_apart(
     assert (tmp_path / "run.jsonl.old").read_bytes() == before
     assert len(lines(out)) == len(samples)
     assert "was made by another run; kept as run.jsonl.old" in capsys.readouterr().out
+
+
+def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
+    runs = [replace(RUN, frames=frames) for frames in (1, 2, 3)]
+    for run in runs:
+        evaluate(answerer, source, "multi3drefer", samples, run, out)
+        score("multi3drefer", out, run, rooms_data)
+    for run, ending in zip(runs, (".old", ".old2", ""), strict=True):
+        assert len(lines(tmp_path / f"run.jsonl{ending}")) == len(samples)
+        for name in ("run.json", "run.run.json"):
+            assert json.loads((tmp_path / f"{name}{ending}").read_text())["frames"] == run.frames
+
+
+def test_unfinished_answers_have_no_scores(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    samples, out = questions(rooms_data, "sqa3d"), tmp_path / "run.jsonl"
+    evaluate(answerer, source, "sqa3d", samples[:5], RUN, out)
+    score("sqa3d", out, RUN, rooms_data)
+    dying = Dying(source)
+    dying.left = 1
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(answerer, dying, "sqa3d", samples, RUN, out)
+    assert not out.with_suffix(".json").exists()
+
+
+def test_two_at_once_are_refused(answerer, source, rooms_data, tmp_path: Path) -> None:
+    (tmp_path / ".run.jsonl.lock").touch()
+    with (
+        only_one(tmp_path / ".run.jsonl.lock", "is answering"),
+        pytest.raises(ValueError, match=r"another process is answering into .*run.jsonl: wait"),
+    ):
+        evaluate(answerer, source, "scanqa", [], RUN, tmp_path / "run.jsonl")
+
+
+def test_wordings_that_share_an_id_are_all_asked(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    samples, out = questions(rooms_data, "sqa3d", each=9), tmp_path / "run.jsonl"
+    assert len({sample.id for sample in samples}) < len(samples)
+    whole = evaluate(answerer, source, "sqa3d", samples, RUN, out).read_text()
+    out.write_text("".join(whole.splitlines(keepends=True)[:4]))
+    assert evaluate(answerer, source, "sqa3d", samples, RUN, out).read_text() == whole
 
 
 def test_a_file_of_unknown_origin_is_kept_apart(answerer, source, rooms_data, short, tmp_path: Path) -> None:
@@ -181,9 +228,27 @@ def test_the_blind_answer_without_looking(answerer, source, rooms_data) -> None:
 
 def test_a_digest_is_that_of_the_weights(tiny_base: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes((tiny_base / "model.safetensors").read_bytes())
-    assert digest(tmp_path) == digest(tiny_base)
+    assert weights_digest(tmp_path) == weights_digest(tiny_base)
     (tmp_path / "model.safetensors").write_bytes(b"other")
-    assert digest(tmp_path) != digest(tiny_base)
+    assert weights_digest(tmp_path) != weights_digest(tiny_base)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".rooms/making.json",
+        "metadata/scannet_val_pred_box.json",
+        "metadata/scannet_select_frames.json",
+        "processed/scanqa_val_llava_style.json",
+    ],
+)
+def test_a_digest_is_that_of_the_data(rooms_data: Path, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree(rooms_data, tmp_path / "data", ignore=shutil.ignore_patterns("scannet", "records"))
+    before = contents_digest(rooms_data, "val", ["scanqa"])
+    assert contents_digest(copy, "val", ["scanqa"]) == before
+    assert contents_digest(copy, "train", ["scanqa"]) != before
+    (copy / name).write_text((copy / name).read_text() + " ")
+    assert contents_digest(copy, "val", ["scanqa"]) != before
 
 
 def test_a_checkpoint_is_scored_on_held_out_scenes(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
@@ -194,5 +259,29 @@ def test_a_checkpoint_is_scored_on_held_out_scenes(tiny_base: Path, rooms_data: 
         made = scores[task]
         assert (made["strategy"], made["frames"], made["boxes"], made["split"]) == ("mc-ratio95", 1, "pred", "val")
         assert (made["mode"], made["blind"], made["model"]) == ("ours", False, "tiny-base")
-        assert (tmp_path / task / "tiny-base-mc-ratio95-1.jsonl").exists()
+        assert (tmp_path / task / f"{tiny_base.parent.name}-tiny-base-mc-ratio95-1.jsonl").exists()
         assert made["count"] == len(TASKS[task].samples(rooms_data, "val"))
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "changes", "name"),
+    [
+        ("checkpoints/rooms", {}, "rooms-mc-8"),
+        ("checkpoints/rooms", {"strategy": "mc", "frames": 8, "boxes": "pred", "split": "val"}, "rooms-mc-8"),
+        ("checkpoints/rooms", {"strategy": "ratio90", "frames": 32}, "rooms-mc-ratio90-32"),
+        ("checkpoints/rooms", {"split": "test", "boxes": "gt", "limit": 3}, "rooms-mc-8-test-gt-first3"),
+        ("checkpoints/rooms/checkpoint-200", {}, "rooms-checkpoint-200-mc-8"),
+        ("elsewhere/rooms", {}, "elsewhere-rooms-mc-8"),
+    ],
+)
+def test_what_is_not_as_usual_is_in_the_name(checkpoint: str, changes: dict, name: str) -> None:
+    assert run_name(Path(checkpoint), get_recipe("rooms"), **changes) == name
+
+
+def test_a_limited_evaluation_is_reported_apart(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
+    checkpoint = shutil.copytree(tiny_base, tmp_path / "checkpoints/tiny")
+    evaluate_checkpoint(checkpoint, ["scanrefer"], data=rooms_data, results=tmp_path / "results", limit=1)
+    page = report_run(checkpoint, None, None, rooms_data, tmp_path / "results", "val", None, 1)
+    assert page == tmp_path / "results/tiny-mc-2-first1/report.html"
+    with pytest.raises(ValueError, match=r"'tiny-mc-2' has no scores to report.*run `llava eval` first"):
+        report_run(checkpoint, None, None, rooms_data, tmp_path / "results", "val", None, None)

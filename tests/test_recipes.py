@@ -91,7 +91,8 @@ def test_a_name_is_enough() -> None:
     assert training.out == Path("checkpoints/rooms-debug")
     assert data_folder(get_recipe("video3d-7b")) == Path("data")
     assert parse_training("llava run", ["rooms", "--rooms", "6"]).data == Path("data-rooms-6")
-    assert parse_training("llava run", ["rooms", "--rooms", "6", "--data", "d"]).data == Path("d")
+    for folder in ("d", "data-rooms-560"):
+        assert parse_training("llava run", ["rooms", "--rooms", "6", "--data", folder]).data == Path(folder)
 
 
 def test_the_default_is_asked_for_only_where_no_recipe_is_named() -> None:
@@ -139,6 +140,6 @@ def test_a_base_that_is_not_there(tiny_recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"names no checkpoint to start from: give one with --base"):
         start(replace(tiny_recipe, base=None))
     with pytest.raises(ValueError, match=r"there is no base checkpoint 'assets/nowhere': looked in"):
-        find_base("assets/nowhere")
+        find_base(replace(tiny_recipe, base="assets/nowhere"))
     with pytest.raises(ValueError, match="holds no tokenizer.json"):
         load_tokenizer(tmp_path)

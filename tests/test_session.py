@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from llava.cli import main
+from llava.recipes import RECIPES
+from llava.session import PUBLISHED, Training, run_everything, trainable_recipe
 from llava.tasks import TASKS
 
 
@@ -34,8 +38,66 @@ def test_from_nothing_to_a_report_and_again(
     assert weights == (tmp_path / "checkpoints/rooms/model.safetensors").read_bytes()
     assert answers == {path: path.read_bytes() for path in sorted(tmp_path.glob("results/*/*.jsonl"))}
     assert not list(tmp_path.glob("results/*/*.old"))
+    assert main(["report", "checkpoints/rooms", "--data", "data-rooms-6"]) is None
 
     (capture, *_) = sorted((tmp_path / "data-rooms-6/scannet/posed_images").iterdir())
     capsys.readouterr()
     main(["ask", "checkpoints/rooms", str(capture), "What is red?", "--frames", "2"])
     assert len(capsys.readouterr().out.splitlines()) >= 1
+
+
+@pytest.fixture
+def run_stops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """`llava run` up to where data is there; returns what would be trained."""
+    monkeypatch.chdir(tmp_path)
+
+    class Reached(Exception):
+        pass
+
+    def stop(training: Training) -> None:
+        raise Reached(training)
+
+    def run(*args: str) -> Training:
+        with pytest.raises(Reached) as reached:
+            run_everything(args)
+        return reached.value.args[0]
+
+    monkeypatch.setattr("llava.session.train_recipe", stop)
+    return run
+
+
+def test_rooms_of_another_size_and_seed_are_used_as_they_are(run_stops, rooms_data: Path) -> None:
+    """The README's way: `llava rooms make data-mine --seed 1 ...`, then `llava run rooms --data data-mine`."""
+    mine = shutil.copytree(rooms_data, Path("data-mine"))
+    before = {path: path.stat().st_mtime_ns for path in mine.rglob("*") if path.is_file()}
+    assert run_stops("rooms", "--data", "data-mine").data == mine
+    assert {path: path.stat().st_mtime_ns for path in mine.rglob("*") if path.is_file()} == before
+
+
+def test_no_room_is_made_in_a_folder_of_scannet(run_stops, rooms_data: Path) -> None:
+    scannet = shutil.copytree(rooms_data, Path("data"), ignore=shutil.ignore_patterns(".rooms"))
+    before = {path: path.read_bytes() for path in scannet.rglob("*") if path.is_file()}
+    run_stops("rooms", "--data", "data")
+    assert {path: path.read_bytes() for path in scannet.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("state", ["no folder", "other files", "incomplete", "complete"])
+def test_without_a_recipe_rooms_are_trained_and_it_is_said_why(
+    state: str, rooms_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if state == "other files":
+        Path("data/mine").mkdir(parents=True)
+    elif state != "no folder":
+        shutil.copytree(rooms_data, "data")
+        if state == "incomplete":
+            shutil.rmtree("data/metadata")
+    assert trainable_recipe() == "rooms"
+    why = "has no base checkpoint to start from" if state == "complete" else "no complete ScanNet in the folder `data`"
+    assert why in capsys.readouterr().out
+
+
+def test_the_published_recipe_is_trained_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.session.scannet_is_complete", lambda: True)
+    monkeypatch.setitem(RECIPES, PUBLISHED, replace(RECIPES[PUBLISHED], base="somewhere"))
+    assert trainable_recipe() == PUBLISHED

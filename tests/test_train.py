@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,11 +111,59 @@ def test_two_steps_kill_and_resume_are_four_steps(run, tiny_base: Path, rooms_da
     assert [p.name for p in (tmp_path / "killed").glob("checkpoint-*")] and run("killed").state.global_step == STEPS
 
 
-def test_a_folder_of_another_training_is_not_gone_on_with(run) -> None:
-    run(packs=2)
-    run(packs=2, log_steps=5)
+@pytest.fixture
+def training(tiny_base: Path, tiny_recipe: Recipe, rooms_data: Path, tmp_path: Path) -> Training:
+    """Two steps from a base and on data that a test may change."""
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    data = shutil.copytree(rooms_data, tmp_path / "data")
+    recipe = replace(tiny_recipe, base=str(base), train=replace(tiny_recipe.train, packs=2))
+    return Training(recipe, data, tmp_path / "out")
+
+
+def with_settings(training: Training, **changes) -> Training:
+    return replace(training, recipe=replace(training.recipe, train=replace(training.recipe.train, **changes)))
+
+
+def remove_steps(out: Path) -> None:
+    for folder in out.glob("checkpoint-*"):
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_folder_of_another_training_is_not_gone_on_with(training: Training, finished: bool) -> None:
+    out = train_recipe(training)
+    remove_steps(out) if finished else (out / "recipe.json").unlink()
     with pytest.raises(ValueError, match=r"other settings \(they differ in: train; .*give another --out"):
-        run(packs=2, lr=1.0)
+        train_recipe(with_settings(training, lr=1.0))
+    base, rooms = Path(training.recipe.base), training.data / ".rooms/making.json"
+    for path, part in ((rooms, "data_contents"), (base / "model.safetensors", "base_weights")):
+        content = path.read_bytes()
+        path.write_bytes(content + b" ")
+        with pytest.raises(ValueError, match=rf"they differ in: {part}; training.json has all"):
+            train_recipe(training)
+        path.write_bytes(content)
+    (out / "training.json").unlink()
+    with pytest.raises(ValueError, match=r"unknown ones: it has no training.json\): give another --out"):
+        train_recipe(training)
+
+
+def test_a_finished_training_is_left_alone(training: Training, capsys: pytest.CaptureFixture[str]) -> None:
+    """Even when the Trainer's checkpoints are deleted, which take most of the disk."""
+    out = train_recipe(training)
+    remove_steps(out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    train_recipe(with_settings(training, log_steps=5))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    assert "trained already" in capsys.readouterr().out
+
+
+def test_a_training_that_was_killed_before_its_end_is_saved(training: Training) -> None:
+    out = train_recipe(training)
+    weights = (out / "model.safetensors").read_bytes()
+    (out / "recipe.json").unlink()  # saved last
+    (out / "model.safetensors").write_bytes(weights[:99])
+    train_recipe(training)
+    assert (out / "recipe.json").exists() and (out / "model.safetensors").read_bytes() == weights
 
 
 def test_a_half_written_checkpoint_is_no_checkpoint(tmp_path: Path) -> None:
@@ -318,8 +367,6 @@ def test_training_leaves_a_whole_checkpoint(tiny_base: Path, tiny_recipe: Recipe
     answerer, read = load_checkpoint(out)
     assert read == recipe
     assert answerer.tokenizer.get_vocab() == load_tokenizer(tiny_base).get_vocab()
-    again = train_recipe(Training(recipe, rooms_data, tmp_path / "out"))
-    assert differing(load_checkpoint(again)[0].model, answerer.model) == set(), "a finished run is left as it is"
 
 
 def test_samples_without_a_place_are_left_out(rooms_data: Path) -> None:

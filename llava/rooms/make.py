@@ -89,8 +89,8 @@ def make_rooms(
     out = Path(out)
     if holds_other_data(out):
         raise ValueError(
-            f"{out} holds files that `llava rooms make` has not made, and rooms must not mix with them (a real ScanNet, "
-            "say): give another folder"
+            f"{out} holds files that `llava rooms make` has not made (a real ScanNet, say), and rooms must not mix "
+            "with them: give another folder"
         )
     work = out / WORK
     (work / "records").mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,8 @@
 #
 #   sh scripts/3d/train/train_multi.sh [RECIPE] [overrides]
 #
-# Without a recipe: the published one where a complete ScanNet folder `data` stands, else `rooms`.
+# Without a recipe: the published one where a complete ScanNet folder `data` stands and the recipe names a checkpoint
+# to start from, else `rooms`.
 # `llava run --help` lists the overrides.
 set -eu
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/../../.." && pwd)

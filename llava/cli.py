@@ -209,7 +209,7 @@ def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = Non
 
 def pretrain(args: Sequence[str]) -> None:
     """Make the small base model that `rooms` starts from: `llava pretrain [--out DIR] [overrides]`."""
-    from llava.session import pretrain_base
+    from llava.make_base import pretrain_base
 
     pretrain_base(args)
 

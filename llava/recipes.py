@@ -66,7 +66,7 @@ class Recipe:
 
 
 _SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
-_SMALL_POSITIONS = Positions(temperature=100.0, scale=0.1, coord_scale=4.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
+_SMALL_POSITIONS = Positions(temperature=10.0, scale=0.3, coord_scale=3.0, lo=(-5.0, -5.0, -0.5), hi=(5.0, 5.0, 3.5))
 _SMALL_LANGUAGE = Language(
     hidden_size=192,
     intermediate_size=512,
@@ -110,7 +110,7 @@ ROOMS_FROM_PICTURES = replace(
     ROOMS,
     name="rooms-base",
     data=replace(ROOMS.data, tasks=("pictures",), train_boxes="none"),
-    train=replace(ROOMS.train, packs=8000, turn=False, threads=1, log_steps=50, save_steps=1000),
+    train=replace(ROOMS.train, packs=10000, turn=False, threads=1, log_steps=50, save_steps=1000),
     base=None,
     blind_packs=0,
     rooms=0,

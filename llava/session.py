@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from llava.pretrain_config import PretrainConfig
-from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe, new_model
+from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe
 from llava.resumable import read_json, write_json
 
 if TYPE_CHECKING:
@@ -355,62 +354,3 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
     text = f" {question} Answer the question simply."  # as ScanQA asks
     asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
     return answerer.answer(seen, [asked], max_new_tokens=64)[0].text
-
-
-@dataclass(frozen=True)
-class Pretraining:
-    """A base model to make."""
-
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
-    pictures: PretrainConfig
-    out: Path = Path("assets/rooms-base")
-    """Folder for the base checkpoint."""
-    work: Path = Path("checkpoints/rooms-base")
-    """Folder for rendered pictures and unfinished training; a killed run goes on from here."""
-
-
-def pretrain_base(args: Sequence[str]) -> None:
-    """Make a base model: pictures, tokenizer, tower, then tower and language model together on picture packs.
-
-    Every stage leaves its result in `work`; a killed run goes on from there.
-    """
-    default = Pretraining(get_recipe("rooms-base"), PretrainConfig())
-    chosen = tyro.cli(Pretraining, prog="llava pretrain", default=default, args=list(args))
-    import torch  # after the arguments, so that help and a wrong argument are told at once
-
-    from llava import pretrain
-    from llava.data.tokenizer import train_tokenizer
-    from llava.model.checkpoint import save
-    from llava.rooms.pictures import picture_rooms
-    from llava.train import train_on
-
-    recipe, config, work = chosen.recipe, chosen.pictures, chosen.work
-    rooms, eyes = config.rooms + config.held_out, recipe.encoder
-    corpus = picture_rooms(work, rooms, config.pictures, eyes.image_size, eyes.patch_size)
-    seen, unseen = corpus[: config.rooms], corpus[config.rooms :]
-    if not (work / "tokenizer.json").exists():
-        train_tokenizer(pretrain.corpus_texts(400, recipe.chat), config.vocabulary).save_pretrained(work)
-    tokenizer = load_tokenizer(work)
-    torch.manual_seed(config.seed)
-    if recipe.train.threads:
-        torch.set_num_threads(recipe.train.threads)
-    model = new_model(recipe, tokenizer)
-    tower, scores = model.encoder.tower, {}
-    if (work / "tower.pt").exists():
-        tower.load_state_dict(torch.load(work / "tower.pt", weights_only=True))
-    else:
-        heads = pretrain.train_tower(tower, eyes, seen, config)
-        scores = pretrain.patch_accuracy(tower, heads, unseen, seen)
-        print("patches of unseen rooms:", scores)
-        torch.save(tower.state_dict(), work / "tower.pt")
-    pretrain.compare_first(model)
-    pretrain.align_words(model, tokenizer, seen, config)
-    packs = pretrain.ImagePacks(
-        seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config
-    )
-    told = pretrain.oracle(model)
-    train_on(packs, model, tokenizer, recipe.train, work)
-    told.remove()
-    scores |= pretrain.picture_scores(model.eval(), packs, unseen)
-    print("questions about unseen rooms:", {kind: round(value, 1) for kind, value in scores.items()})
-    save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))

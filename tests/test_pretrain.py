@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from llava import pretrain
 from llava.data.chat import COORD, GROUND, IGNORE
-from llava.data.pack import ground_target
-from llava.pretrain import HANGING, HungPictures, ImagePacks
+from llava.data.pack import MATCH_IOU, ground_target
+from llava.geometry.boxes import iou
+from llava.pretrain import tower as stage_one
+from llava.pretrain.packs import ImagePacks
+from llava.pretrain.posters import HANGING, Posters, board, hang
+from llava.pretrain.words import align_words, draw_words, say, tell_words, word_ids
 from llava.pretrain_config import PretrainConfig
 from llava.rooms.pictures import Pictures, pictures_of
 
@@ -32,13 +35,13 @@ def things(patches: np.ndarray, pictures: Pictures) -> list[int]:
 
 
 @pytest.fixture(params=range(4))
-def hung(request: pytest.FixtureRequest, corpus: list[Pictures]) -> HungPictures:
-    return HungPictures(corpus[request.param], np.array([2, 0]), CELLS, np.random.default_rng(request.param))
+def hung(request: pytest.FixtureRequest, corpus: list[Pictures]) -> Posters:
+    return hang(corpus[request.param], np.array([2, 0]), np.random.default_rng(request.param))
 
 
-def test_posters_are_flat_squares(hung: HungPictures) -> None:
-    assert hung.coords.shape == (2, GRID, GRID, 3)
-    for poster in hung.coords:
+def test_posters_are_flat_squares(hung: Posters) -> None:
+    assert hung.places.shape == (2, GRID, GRID, 3)
+    for poster in hung.places:
         across, down = poster[0, 1] - poster[0, 0], poster[1, 0] - poster[0, 0]
         step = np.linalg.norm(across)
         assert np.linalg.norm(down) == pytest.approx(step) and across @ down == pytest.approx(0)
@@ -50,20 +53,20 @@ def test_posters_are_flat_squares(hung: HungPictures) -> None:
         assert (middle >= HANGING[0]).all() and (middle <= HANGING[1]).all()
 
 
-def test_seen_things_have_patches(hung: HungPictures) -> None:
+def test_seen_things_have_patches(hung: Posters) -> None:
     ids = [item.id for item in hung.seen]
     assert ids and len(set(ids)) == len(ids)
-    for item in hung.pictures.items.values():
-        patches = (hung.pictures.patches[[2, 0]] == item.id).sum()
+    for item in hung.items.values():
+        patches = (hung.patches == item.id).sum()
         assert (item.id in ids) == (patches >= 2 and not item.shell)
 
 
-def patches_of(hung: HungPictures, item: int) -> np.ndarray:
+def patches_of(hung: Posters, item: int) -> np.ndarray:
     """(n, 3) where a thing's patches hang."""
-    return hung.coords[hung.patches == item]
+    return hung.places[hung.patches == item]
 
 
-def test_a_mark_lies_on_its_thing(hung: HungPictures) -> None:
+def test_a_mark_lies_on_its_thing(hung: Posters) -> None:
     rng = np.random.default_rng(0)
     for item in hung.seen:
         marks = np.stack([hung.mark(item.id, rng) for _ in range(50)])
@@ -71,7 +74,7 @@ def test_a_mark_lies_on_its_thing(hung: HungPictures) -> None:
         assert np.median(distance) < 0.2 and distance.max() < 0.5
 
 
-def test_a_box_lies_on_its_thing_and_is_its_own_answer(hung: HungPictures) -> None:
+def test_a_box_lies_on_its_thing_and_is_its_own_answer(hung: Posters) -> None:
     ids = [item.id for item in hung.seen]
     boxes = hung.boxes(ids)
     for item, box in zip(ids, boxes, strict=True):
@@ -81,17 +84,39 @@ def test_a_box_lies_on_its_thing_and_is_its_own_answer(hung: HungPictures) -> No
 
 
 @pytest.mark.parametrize("places", [True, False])
-def test_a_scene_of_posters(hung: HungPictures, places: bool) -> None:
-    scene = hung.scene(hung=places)
+def test_a_scene_of_posters(hung: Posters, places: bool) -> None:
+    hung = replace(hung, hung=places)
+    scene = hung.scene(CELLS)
     pixels = scene.inputs["pixel_values"]
     assert pixels.shape == (2, 3, 56, 56) and -1 <= pixels.min() < pixels.max() <= 1
-    halves = hung.coords.reshape(2, CELLS, 2, CELLS, 2, 3).mean(axis=(2, 4))  # a cell is two by two patches
+    halves = hung.places.reshape(2, CELLS, 2, CELLS, 2, 3).mean(axis=(2, 4))  # a cell is two by two patches
     np.testing.assert_allclose(scene.inputs["coords"], halves, atol=1e-5)
     assert scene.inputs["valid"].shape == (2, CELLS, CELLS) and (scene.inputs["valid"] == places).all()
     assert scene.num_tokens == 2 * CELLS * (CELLS + 1)
     for item, mask in zip(hung.seen, scene.object_masks, strict=True):
         assert (mask.numpy() == (hung.patches == item.id)).all()
     np.testing.assert_array_equal(scene.objects, hung.boxes([item.id for item in hung.seen]))
+
+
+def test_boxes_that_hang_nowhere_say_no_place(hung: Posters, tiny_recipe) -> None:
+    encoding = tiny_recipe.positions.build_module(48)
+    ids = [item.id for item in hung.seen]
+    nowhere = replace(hung, hung=False).boxes(ids)
+    codes = encoding(torch.from_numpy(nowhere[:, :3]))
+    assert torch.equal(codes, codes[:1].expand_as(codes))
+    assert ((iou(nowhere, nowhere) >= MATCH_IOU) == np.eye(len(ids), dtype=bool)).all()
+
+
+def test_a_board_has_one_thing_a_cell(corpus: list[Pictures]) -> None:
+    rng = np.random.default_rng(0)
+    for pictures in corpus:
+        shown = board(pictures, CELLS, rng)
+        assert shown.patches.shape == (1, GRID, GRID) and not shown.images.any()
+        for array in (shown.patches, shown.places):
+            blocks = array.reshape(CELLS, 2, CELLS, 2, -1)
+            assert (blocks == blocks[:, :1, :, :1]).all()
+        assert {item.id for item in shown.seen} == set(np.unique(shown.patches))
+        assert not any(item.shell for item in shown.seen)
 
 
 @pytest.fixture
@@ -112,28 +137,41 @@ def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
     tokenizer, hung = packs.tokenizer, []
     for index in range(len(packs)):
         pack = packs[index]
-        assert pack.branch_ids.max() == 5
+        assert pack.branch_ids.max() in (5, 20)  # the latter are short questions about places
         ids = pack.input_ids.tolist()
         assert ids.count(tokenizer.convert_tokens_to_ids(COORD)) == len(pack.coord_points)
         assert ids.count(tokenizer.convert_tokens_to_ids(GROUND)) == len(pack.ground_targets)
         places = bool(pack.scene.inputs["valid"].all())
         hung.append(places)
         assert places or len(pack.coord_points) == 0, "a mark without places would be a riddle"
-        for branch in range(1, 6):
+        for branch in range(1, pack.branch_ids.max() + 1):
             own = pack.branch_ids == branch
             assert (pack.labels[own] != IGNORE).any() or tokenizer.convert_tokens_to_ids(GROUND) in pack.input_ids[own]
-    assert 0.4 < np.mean(hung) < 0.9
+    assert 0.2 < np.mean(hung) < 0.8
+
+
+def test_packs_get_harder(packs: ImagePacks, corpus: list[Pictures]) -> None:
+    """Terse boards of words, boards, pictures told in words, and in the end pictures that must be looked at."""
+    packs = ImagePacks(corpus, 400, 5, packs.encoder, packs.tokenizer, packs.chat, packs.config)
+    scenes = {share: [packs[int(share * 400) + i].scene.inputs for i in range(8)] for share in (0, 0.3, 0.45, 0.98)}
+    told = {share: [bool((s["words"] >= 0).any()) for s in found] for share, found in scenes.items()}
+    blank = {share: [bool((s["pixel_values"] == -1).all()) for s in found] for share, found in scenes.items()}
+    assert all(blank[0]) and all(blank[0.3]) and not any(blank[0.45]) and not any(blank[0.98])
+    assert all(told[0]) and all(told[0.3]) and np.mean(told[0.45]) > 0.3 and np.mean(told[0.98]) < 0.3
+    assert not any(s["valid"].any() for s in scenes[0]) and any(s["valid"].any() for s in scenes[0.3])
 
 
 def test_the_things_meant_are_the_right_boxes(packs: ImagePacks, corpus: list[Pictures]) -> None:
     """Targets are found by overlap, so no box may lie in another thing's place."""
     rng = np.random.default_rng(0)
     for pictures in corpus:
-        scene, samples = packs.questions_about(pictures, rng)
-        for sample in samples:
-            if sample.boxes is not None:
-                target = ground_target(sample, scene.objects)
-                assert target[:-1].sum() == len(sample.boxes) and target[-1] == (len(sample.boxes) == 0)
+        for shown in (packs.hung(pictures, rng), board(pictures, CELLS, rng)):
+            for terse in (True, False):
+                scene, samples = packs.questions_about(pictures, shown, rng, terse=terse)
+                for sample in samples:
+                    if sample.boxes is not None:
+                        target = ground_target(sample, scene.objects)
+                        assert target[:-1].sum() == len(sample.boxes) and target[-1] == (len(sample.boxes) == 0)
 
 
 def test_a_picture_of_a_bare_wall(packs: ImagePacks, corpus: list[Pictures]) -> None:
@@ -142,11 +180,51 @@ def test_a_picture_of_a_bare_wall(packs: ImagePacks, corpus: list[Pictures]) -> 
     patches = np.full_like(corpus[0].patches, wall)
     patches[1, 0, :2] = thing
     bare = replace(corpus[0], patches=patches)
-    for seed in range(20):
-        _, samples = packs.questions_about(bare, np.random.default_rng(seed))
-        assert len(samples) == 5
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        assert packs.hung(bare, rng).seen
+    empty = packs.hung(replace(bare, patches=np.full_like(patches, wall)), rng)
     with pytest.raises(ValueError, match="no picture shows anything"):
-        packs.questions_about(replace(bare, patches=np.full_like(patches, wall)), np.random.default_rng(0))
+        packs.questions_about(bare, empty, rng)
+
+
+def test_a_patch_is_said_in_words(corpus: list[Pictures], packs: ImagePacks, tiny_base) -> None:
+    """The encoder says what it is told to where it is told, and what it sees elsewhere."""
+    from llava.model.checkpoint import load
+
+    model, pictures = load(tiny_base), corpus[0]
+    table = draw_words(model)
+    assert torch.equal(table, model.get_input_embeddings().weight)
+    ids = word_ids(pictures, packs.tokenizer)
+    item = next(item for item in pictures.items.values() if not item.shell)
+    said = packs.tokenizer.decode(ids[item.id][ids[item.id] >= 0])
+    assert item.color in said and item.label in said
+    shown = hang(pictures, np.array([2, 0]), np.random.default_rng(0))
+    scene, _ = packs.questions_about(pictures, shown, np.random.default_rng(0), told=True)
+    seen = model.encode({k: v for k, v in scene.inputs.items() if k != "words"})
+    hook = tell_words(model, table)
+    told = model.encode(scene.inputs)
+    torch.testing.assert_close(told.dense, say(ids[torch.from_numpy(shown.patches).long()], table))
+    scene.inputs["words"] = torch.full_like(scene.inputs["words"], -1)
+    torch.testing.assert_close(model.encode(scene.inputs).tokens, seen.tokens)
+    hook.remove()
+
+
+def test_the_projector_learns_to_say_words(corpus: list[Pictures], packs: ImagePacks, tiny_base) -> None:
+    from llava.model.checkpoint import load
+
+    model, few = load(tiny_base), corpus[:1]
+    table = draw_words(model)
+
+    def unexplained() -> float:
+        shown = torch.from_numpy(few[0].patches).long()
+        wanted = say(word_ids(few[0], packs.tokenizer)[shown], table)
+        with torch.no_grad():
+            found = model.encoder.projector(model.encoder.tower(stage_one.to_pixels(few[0].images)).last_hidden_state)
+        return float((found.unflatten(1, shown.shape[1:]) - wanted).square().sum() / wanted.square().sum())
+
+    align_words(model, table, packs.tokenizer, few, PretrainConfig(align_steps=60, tower_batch=3))
+    assert unexplained() < 0.7
 
 
 def test_the_tower_learns_classes_and_colors(corpus: list[Pictures], tiny_recipe) -> None:
@@ -154,29 +232,29 @@ def test_the_tower_learns_classes_and_colors(corpus: list[Pictures], tiny_recipe
     tower = tiny_recipe.encoder.build_module(48).tower
     few = corpus[:1]
     config = PretrainConfig(tower_steps=60, tower_batch=3, tower_lr=3e-3)
-    heads = pretrain.train_tower(tower, tiny_recipe.encoder, few, config)
+    heads = stage_one.train_tower(tower, tiny_recipe.encoder, few, config)
     assert set(heads) == {"label", "color"}
-    learnt = pretrain.patch_accuracy(tower, heads, few, few)
+    learnt = stage_one.patch_accuracy(tower, heads, few, few)
     torch.manual_seed(0)
-    fresh = pretrain.patch_accuracy(tiny_recipe.encoder.build_module(48).tower, heads, few, few)
+    fresh = stage_one.patch_accuracy(tiny_recipe.encoder.build_module(48).tower, heads, few, few)
     assert all(learnt[key] > fresh[key] + 20 for key in heads), (learnt, fresh)
 
 
 def test_a_word_that_was_never_seen_is_no_patch_told_right(corpus: list[Pictures], tiny_recipe) -> None:
-    words = pretrain._words(corpus[:1])
+    words = stage_one._words(corpus[:1])
     unseen = [item for item in corpus[1].items.values() if item.label not in words["label"]]
-    labels = pretrain._labels_of(corpus[1], words)["label"].numpy()
+    labels = stage_one._labels_of(corpus[1], words)["label"].numpy()
     for item in unseen:
         assert (labels[corpus[1].patches == item.id] == -100).all()
 
 
 def test_mirrored_pictures_keep_their_labels(corpus: list[Pictures]) -> None:
-    images, targets, _ = pretrain._patch_labels(corpus)
+    images, targets, _ = stage_one._patch_labels(corpus)
     numbers = np.arange(8)
-    drawn, labels = pretrain._mirrored(
+    drawn, labels = stage_one._mirrored(
         images[numbers], {k: t[numbers] for k, t in targets.items()}, np.random.default_rng(0)
     )
-    straight = pretrain._pixels(images[numbers])
+    straight = stage_one.to_pixels(images[numbers])
     flips = 0
     for n in numbers:
         flipped = not torch.equal(drawn[n], straight[n])

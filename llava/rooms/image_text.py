@@ -37,14 +37,17 @@ class ImageFact:
     words: tuple[str, ...] = ()  # for "<coord>": what every right answer says
 
 
-def image_facts(seen: Sequence[Item], count: int, rng: np.random.Generator, marks: bool) -> list[ImageFact]:
-    """`count` questions about the things seen in some pictures; with `marks`, half of them point at a place.
+def image_facts(
+    seen: Sequence[Item], count: int, rng: np.random.Generator, marks: bool = False, terse: bool = False
+) -> list[ImageFact]:
+    """`count` questions about the things seen in some pictures.
 
+    With `marks`, many of them point at a place; `terse` ones are lists, one hop, and finding a described thing.
     Raises ValueError when nothing is seen.
     """
-    if not seen:
-        raise ValueError("no picture shows anything to ask about")
-    kinds = [_color, _class, _exists, _count, _material, *[_list] * 4, *[_find] * 4, *[_find_any] * 2, *[_hop] * 2]
+    _check_seen(seen)
+    simple = [_list, _list, _hop, _find]
+    kinds = simple if terse else [*simple * 2, _find, _find, _find_any, _find_any, *_ASKED]
     facts: list[ImageFact] = []
     while len(facts) < count:
         if marks and chance(rng, 0.4):
@@ -52,6 +55,12 @@ def image_facts(seen: Sequence[Item], count: int, rng: np.random.Generator, mark
         elif fact := pick(rng, kinds)(seen, rng):
             facts.append(fact)
     return facts
+
+
+def places(seen: Sequence[Item], count: int, rng: np.random.Generator) -> list[ImageFact]:
+    """`count` times the shortest question about a place; raises ValueError when nothing is seen."""
+    _check_seen(seen)
+    return [_dot(pick(rng, seen)) for _ in range(count)]
 
 
 def describe(item: Item, rng: np.random.Generator) -> str:
@@ -65,14 +74,17 @@ def describe(item: Item, rng: np.random.Generator) -> str:
     return " ".join(w for w in words if w)
 
 
+def _check_seen(seen: Sequence[Item]) -> None:
+    if not seen:
+        raise ValueError("no picture shows anything to ask about")
+
+
 def _point(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     item = pick(rng, seen)
     thing = describe(item, rng)
     form = int(rng.integers(5))
     if form == 0:
-        return ImageFact(
-            "point", " <coord> :", f"{item.color} {item.label}", mark=item.id, words=(item.color, *item.label.split())
-        )
+        return _dot(item)
     if form == 1:
         return ImageFact(
             "point", QA.format("What is at <coord> ?"), item.label, mark=item.id, words=tuple(item.label.split())
@@ -85,6 +97,11 @@ def _point(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     return ImageFact(
         "point", POINT, sentence(opening.format(article(thing))), mark=item.id, words=(item.color, *item.label.split())
     )
+
+
+def _dot(item: Item) -> ImageFact:
+    words = (item.color, *item.label.split())
+    return ImageFact("point", " <coord> :", f"{item.color} {item.label}", mark=item.id, words=words)
 
 
 def _alone(seen: Sequence[Item], key: str, rng: np.random.Generator) -> Item | None:
@@ -170,3 +187,6 @@ def _find_any(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     named = plural(item.label) if color is None else f"{color} {plural(item.label)}"
     forms = ("All the {}.", "The {}.", "Every one of the {}.", "Find all {}.", "These are the {}.")
     return ImageFact("find any", FIND_ANY.format(pick(rng, forms).format(named)), "<ground>", targets=found)
+
+
+_ASKED = (_color, _class, _exists, _count, _material)

@@ -1,0 +1,140 @@
+"""What `llava pretrain` does: pictures, tokenizer, tower, words, reading, scores.
+
+Every stage leaves its result in the work folder; a killed run goes on behind the last one that is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from llava.pretrain_config import PretrainConfig
+from llava.recipes import Recipe, get_recipe, new_model
+from llava.resumable import only_one, read_json, replaced, write_json
+from llava.session import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEXT_ROOMS = 400  # rooms whose language the tokenizer is learnt from
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """A base model to make."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    pictures: PretrainConfig
+    out: Path = Path("assets/rooms-base")
+    """Folder for the base checkpoint."""
+    work: Path = Path("checkpoints/rooms-base")
+    """Folder for rendered pictures and unfinished training; a killed run goes on from here."""
+
+
+def pretrain_base(args: Sequence[str]) -> None:
+    """Make a base model and print how well it reads rooms that it never saw."""
+    default = Pretraining(get_recipe("rooms-base"), PretrainConfig())
+    chosen = tyro.cli(Pretraining, prog="llava pretrain", default=default, args=list(args))
+    chosen.work.mkdir(parents=True, exist_ok=True)
+    with only_one(chosen.work, f"makes a base model in {chosen.work}"):
+        _agree(chosen)
+        _make(chosen)
+
+
+def _make(chosen: Pretraining) -> None:
+    import torch  # after the arguments, so that help and a wrong argument are told at once
+
+    from llava.model.checkpoint import save
+    from llava.pretrain.packs import ImagePacks
+    from llava.pretrain.scores import picture_scores
+    from llava.pretrain.tower import patch_accuracy, train_tower
+    from llava.pretrain.words import align_words, draw_words, tell_words
+    from llava.rooms.pictures import picture_rooms
+    from llava.train import train_on
+
+    recipe, config, work = chosen.recipe, chosen.pictures, chosen.work
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    eyes = recipe.encoder
+    corpus = picture_rooms(work, config.rooms + config.held_out, config.pictures, eyes.image_size, eyes.patch_size)
+    seen, unseen = corpus[: config.rooms], corpus[config.rooms :]
+    tokenizer = _tokenizer(chosen)
+    torch.manual_seed(config.seed)
+    model = new_model(recipe, tokenizer)
+    tower, projector = model.encoder.tower, model.encoder.projector
+
+    def see() -> dict[str, Any]:
+        heads = train_tower(tower, eyes, seen, config)
+        return {"tower": tower.state_dict(), "scores": patch_accuracy(tower, heads, unseen, seen)}
+
+    seeing = _stage(work / "tower.pt", see)
+    tower.load_state_dict(seeing["tower"])
+    print("patches of rooms never seen:", _rounded(seeing["scores"]))
+
+    def align() -> dict[str, Any]:
+        torch.manual_seed(config.seed)
+        table = draw_words(model)
+        align_words(model, table, tokenizer, seen, config)
+        return {"table": table, "projector": projector.state_dict()}
+
+    saying = _stage(work / "words.pt", align)
+    projector.load_state_dict(saying["projector"])
+    with torch.no_grad():
+        model.get_input_embeddings().weight.copy_(saying["table"])
+
+    packs = ImagePacks(seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config)
+    told = tell_words(model, saying["table"])
+    train_on(packs, model, tokenizer, recipe.train, work)
+    told.remove()
+    scores = picture_scores(model.eval(), packs, unseen)
+    print("questions about rooms never seen:", _rounded(scores))
+    save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))
+    write_json(chosen.out / "scores.json", seeing["scores"] | scores)
+    print(f"base model: {chosen.out}")
+
+
+def _tokenizer(chosen: Pretraining) -> PreTrainedTokenizerBase:
+    from llava.data.tokenizer import train_tokenizer
+    from llava.pretrain.texts import corpus_texts
+
+    folder = chosen.work / "tokenizer"
+    if not folder.exists():
+        with replaced(folder) as partial:
+            texts = corpus_texts(TEXT_ROOMS, chosen.recipe.chat)
+            train_tokenizer(texts, chosen.pictures.vocabulary).save_pretrained(partial)
+    return load_tokenizer(folder)
+
+
+def _stage(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a stage leaves behind, made where it is not there yet."""
+    import torch
+
+    if not path.exists():
+        with replaced(path) as partial:
+            torch.save(make(), partial)
+    return torch.load(path, weights_only=True)
+
+
+def _agree(chosen: Pretraining) -> None:
+    """Note down in the work folder what is made there, or check that it was begun in the same way."""
+    from llava.train import UNIMPORTANT
+
+    path = chosen.work / "pretraining.json"
+    wanted = json.loads(json.dumps({"pictures": asdict(chosen.pictures), "recipe": asdict(chosen.recipe)}))
+    for name in UNIMPORTANT:
+        del wanted["recipe"]["train"][name]
+    if path.exists() and read_json(path) != wanted:
+        raise ValueError(
+            f"{chosen.work} holds a base model that was begun with other settings ({path.name} has them): "
+            "give another --work, or delete that folder to begin anew"
+        )
+    write_json(path, wanted)
+
+
+def _rounded(scores: dict[str, float]) -> dict[str, float]:
+    return {kind: round(value, 1) for kind, value in scores.items()}

@@ -1,0 +1,95 @@
+"""Third stage of the base model: packs of questions about a few pictures of one room, from terse to real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from llava.data.chat import Chat
+from llava.data.pack import PackedScene, pack_scene
+from llava.data.scenes import SceneInputs
+from llava.encoders.siglip import Siglip
+from llava.pretrain.posters import Posters, board, hang
+from llava.pretrain.words import word_ids
+from llava.pretrain_config import PretrainConfig
+from llava.rooms.image_text import ImageFact, image_facts, places
+from llava.rooms.pictures import Pictures
+from llava.types import Sample
+
+
+class ImagePacks(torch.utils.data.Dataset):
+    """Scene packs whose scene is a handful of pictures of one room; pack `index` is always the same one.
+
+    They get harder: boards of words first, then pictures, whose patches are told in words ever less often.
+    A small model learns to compare and to look up on the boards within minutes, and never learns it from
+    hundreds of noisy tokens (benchmarks/LOG.md).
+    """
+
+    def __init__(
+        self,
+        corpus: Sequence[Pictures],
+        packs: int,
+        questions: int,
+        encoder: Siglip,
+        tokenizer: PreTrainedTokenizerBase,
+        chat: Chat,
+        config: PretrainConfig,
+    ) -> None:
+        self.corpus, self.packs, self.questions = corpus, packs, questions
+        self.encoder, self.tokenizer, self.chat, self.config = encoder, tokenizer, chat, config
+
+    def __len__(self) -> int:
+        return self.packs
+
+    def __getitem__(self, index: int) -> PackedScene:
+        rng = np.random.default_rng([self.config.seed, 1, index])
+        pictures = self.corpus[int(rng.integers(len(self.corpus)))]
+        progress, boards = index / self.packs, self.config.boards
+        if progress < boards:
+            shown, told = board(pictures, self.encoder.cells, rng), True
+        else:
+            shown = self.hung(pictures, rng)
+            told = rng.random() < self.config.told * (1 - progress) / (1 - boards)
+        scene, samples = self.questions_about(pictures, shown, rng, told, terse=progress < self.config.terse)
+        return pack_scene(self.tokenizer, self.chat, scene, samples)
+
+    def hung(self, pictures: Pictures, rng: np.random.Generator) -> Posters:
+        """Some of the pictures; all, where the chosen ones show bare walls."""
+        # Few more often than many: what is where is learnt sooner from a few tokens.
+        count = 1 + int(len(pictures.images) * rng.random() ** 2)
+        shown = hang(pictures, rng.permutation(len(pictures.images))[:count], rng)
+        return shown if shown.seen else hang(pictures, np.arange(len(pictures.images)), rng)
+
+    def questions_about(
+        self, pictures: Pictures, shown: Posters, rng: np.random.Generator, told: bool = False, terse: bool = False
+    ) -> tuple[SceneInputs, list[Sample]]:
+        """A scene and questions about it; `told`: with the words of each patch; `terse`: only simple questions."""
+        shown = replace(shown, hung=bool(rng.random() < self.config.posters) and not terse)
+        facts = self._facts(shown, rng, terse)
+        samples = [
+            Sample(
+                id=i,
+                task="pictures",
+                scene="pictures",
+                question=fact.question,
+                answer=fact.answer,
+                coord=None if fact.mark is None else shown.mark(fact.mark, rng),
+                boxes=None if fact.targets is None else shown.boxes(fact.targets),
+                meta={"kind": fact.kind, "words": fact.words},
+            )
+            for i, fact in enumerate(facts)
+        ]
+        scene = shown.scene(self.encoder.cells)
+        words = word_ids(pictures, self.tokenizer)[shown.patches]
+        scene.inputs["words"] = words if told else torch.full_like(words, -1)
+        return scene, samples
+
+    def _facts(self, shown: Posters, rng: np.random.Generator, terse: bool) -> list[ImageFact]:
+        if shown.hung and rng.random() < self.config.lookups:
+            # Short questions, so many of them: looking up is learnt when a step asks for it often.
+            return places(shown.seen, 4 * self.questions, rng)
+        return image_facts(shown.seen, self.questions, rng, shown.hung, terse)

@@ -1,0 +1,119 @@
+"""First stage of the base model: the tower learns to tell class and colour of every patch of plain pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from llava.pretrain_config import PretrainConfig
+from llava.rooms.pictures import Pictures
+
+if TYPE_CHECKING:
+    from llava.encoders.siglip import Siglip
+
+
+def train_tower(tower: nn.Module, encoder: Siglip, corpus: Sequence[Pictures], config: PretrainConfig) -> nn.ModuleDict:
+    """Teach the tower to tell the class and the colour of what each patch shows.
+
+    Returns the two linear heads that were learnt with it; they serve to measure the tower and are then thrown away.
+    """
+    images, targets, words = _patch_labels(corpus)
+    heads = nn.ModuleDict({key: nn.Linear(encoder.hidden_size, len(words[key])) for key in words})
+    parameters = [*tower.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=config.tower_lr, weight_decay=0.05, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.tower_lr, config.tower_steps, pct_start=0.05)
+    rng = np.random.default_rng(config.seed)
+    bar = tqdm(range(config.tower_steps), desc="tower", mininterval=10)
+    for step in bar:
+        chosen = np.sort(rng.integers(len(images), size=config.tower_batch))
+        pixels, wanted = _mirrored(images[chosen], {key: target[chosen] for key, target in targets.items()}, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            features = tower(pixels).last_hidden_state
+            logits = {key: head(features) for key, head in heads.items()}
+        loss = sum(F.cross_entropy(logits[key].flatten(0, 1).float(), wanted[key].flatten()) for key in heads)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        if step % 50 == 0:
+            bar.set_postfix(loss=f"{loss.item():.3f}")
+    return heads
+
+
+@torch.no_grad()
+def patch_accuracy(
+    tower: nn.Module, heads: nn.ModuleDict, corpus: Sequence[Pictures], vocabulary: Sequence[Pictures]
+) -> dict[str, float]:
+    """Share of patches on things (not on walls, floor or ceiling) whose class and colour the heads tell, in percent.
+
+    Args:
+        vocabulary: the corpus that the heads were trained on; fixes what their outputs mean.
+    """
+    words = _words(vocabulary)
+    right: dict[str, list[torch.Tensor]] = {key: [] for key in heads}
+    for pictures in corpus:
+        thing = torch.from_numpy(np.isin(pictures.patches, [i for i, item in pictures.items.items() if not item.shell]))
+        features = tower(to_pixels(pictures.images)).last_hidden_state
+        for key, target in _labels_of(pictures, words).items():
+            right[key].append((heads[key](features).argmax(-1) == target.flatten(1))[thing.flatten(1)])
+    return {key: 100 * torch.cat(found).float().mean().item() for key, found in right.items()}
+
+
+class Pixels:
+    """The images (N, S, S, 3) of a corpus by number; they stay on disk until they are asked for."""
+
+    def __init__(self, corpus: Sequence[Pictures]) -> None:
+        self.corpus, self.each = corpus, len(corpus[0].images)
+
+    def __len__(self) -> int:
+        return len(self.corpus) * self.each
+
+    def __getitem__(self, numbers: np.ndarray) -> np.ndarray:
+        return np.stack([self.corpus[n // self.each].images[n % self.each] for n in numbers])
+
+
+def to_pixels(images: np.ndarray) -> torch.Tensor:
+    """uint8 (N, S, S, 3) -> what the tower reads, (N, 3, S, S) in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _words(corpus: Sequence[Pictures]) -> dict[str, list[str]]:
+    """All classes and colours that occur, in alphabetical order."""
+    items = [item for pictures in corpus for item in pictures.items.values()]
+    return {key: sorted({vars(item)[key] for item in items}) for key in ("label", "color")}
+
+
+def _labels_of(pictures: Pictures, words: dict[str, list[str]]) -> dict[str, torch.Tensor]:
+    """(F, g, g) number of each patch's class and colour; -100 for a word that is not in `words`."""
+    numbers = {}
+    for key, known in words.items():
+        number = {word: n for n, word in enumerate(known)}
+        table = np.full(max(pictures.items) + 1, -100)
+        for i, item in pictures.items.items():
+            table[i] = number.get(vars(item)[key], -100)
+        numbers[key] = torch.from_numpy(table[pictures.patches])
+    return numbers
+
+
+def _patch_labels(corpus: Sequence[Pictures]) -> tuple[Pixels, dict[str, torch.Tensor], dict[str, list[str]]]:
+    """All images, class and colour numbers (N, g, g), and the words behind the numbers."""
+    words = _words(corpus)
+    labels = [_labels_of(pictures, words) for pictures in corpus]
+    return Pixels(corpus), {key: torch.cat([found[key] for found in labels]) for key in words}, words
+
+
+def _mirrored(
+    images: np.ndarray, targets: dict[str, torch.Tensor], rng: np.random.Generator
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Pixels with half of the pictures mirrored, and the targets (N, g, g) (N, g * g) mirrored alike."""
+    mirrored = torch.from_numpy(rng.random(len(images)) < 0.5)
+    pixels = to_pixels(images)
+    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(3), pixels)
+    return pixels, {k: torch.where(mirrored[:, None, None], t.flip(2), t).flatten(1) for k, t in targets.items()}

@@ -17,7 +17,7 @@ from llava.encoders.siglip import Siglip
 from llava.model.language import Language
 from llava.model.positions import Positions
 from llava.resumable import read_json
-from llava.train_config import TrainConfig
+from llava.train_config import DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,18 +25,6 @@ if TYPE_CHECKING:
     from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 RECIPE_FILE = "recipe.json"
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which questions about which scenes, and how a scene is looked at."""
-
-    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d")
-    strategy: str = "mc"  # frame sampling, in training and (unless told otherwise) in evaluation
-    max_frames: int = 32
-    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred
-    eval_boxes: str = "pred"
-    blind: bool = False  # ask without showing the scene: the baseline every score is compared with
 
 
 @dataclass(frozen=True)

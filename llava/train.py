@@ -23,13 +23,13 @@ from llava.data.scenes import SceneSource
 from llava.model.checkpoint import is_finished
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
-from llava.train_config import PARTS, TrainConfig
+from llava.train_config import PARTS, DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from llava.model.scene_lm import SceneLM
-    from llava.recipes import DataConfig, Recipe
+    from llava.recipes import Recipe
     from llava.types import Sample
 
 # Names of parameters by part; the first prefix that fits wins.

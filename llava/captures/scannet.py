@@ -7,6 +7,7 @@ posed_images/<scene>/depth_intrinsic.txt    4x4, of the depth images
 
 from __future__ import annotations
 
+import csv
 import pickle
 from functools import lru_cache
 from pathlib import Path
@@ -78,6 +79,14 @@ def read_align(data_root: Path, scene: str) -> np.ndarray | None:
         if infos.is_file() and (align := _aligns(infos, infos.stat().st_mtime_ns).get(f"scannet/{scene}")) is not None:
             return align
     return None
+
+
+def read_label_table(path: Path) -> dict[str, int]:
+    """{raw category: nyu40 id} of ``scannetv2-labels.combined.tsv``; ValueError: it is missing."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing: it ships with ScanNet and gives labels their classes")
+    with path.open(newline="", encoding="utf-8") as lines:
+        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
 
 
 def read_pickle(path: Path) -> object:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -17,6 +16,7 @@ from llava.captures.pixels import load_views
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
+from llava.resumable import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -117,4 +117,4 @@ class SceneSource:
         path = self._box_file(kind)
         if not path.exists():
             raise ValueError(f"{path} is missing: run `llava prepare {self.root}`")
-        return json.loads(path.read_text())
+        return read_json(path)

@@ -7,7 +7,6 @@ instance_ids (N,) int16 (ScanNet's objectId, -1 none), aabb_obj_ids (m,) int16, 
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +19,6 @@ from llava.resumable import read_json, replaced
 NYU40_IDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 UNKNOWN_LABEL_ID = 40  # "otherprop"
 KEYS = ("xyz", "rgb", "normal", "sem_labels", "instance_ids", "aabb_obj_ids", "aabb_corner_xyz")
-
-
-def read_label_table(path: Path) -> dict[str, int]:
-    """{raw category: nyu40 id} of `scannetv2-labels.combined.tsv`."""
-    if not path.exists():
-        raise ValueError(f"{path} is missing: it ships with ScanNet and gives labels their classes")
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
 
 
 def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llava.metrics.grounding import close_objects, likely_objects, set_f1
+from llava.resumable import read_json
 from llava.tasks.scanrefer import QUESTION, THRESHOLDS
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_json, read_objects, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_objects, record
 from llava.types import Prediction
 
 HINT = "\nThere may be no corresponding object, or there may be one or more objects."

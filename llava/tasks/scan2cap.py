@@ -13,8 +13,9 @@ import numpy as np
 from llava.geometry.boxes import iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
+from llava.resumable import read_json
 from llava.tasks.scanrefer import THRESHOLDS, annotation_file, read_annotations
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, read_objects, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_objects, record
 from llava.types import Prediction, Sample
 
 QUESTION = " Given an object located at <coord> , describe the object in detail."

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llava.metrics.answers import exact, refined
 from llava.metrics.captions import score_captions
-from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, read_json, record
+from llava.resumable import read_json
+from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 
 INSTRUCTION = " Answer the question simply."

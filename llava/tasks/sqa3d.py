@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llava.metrics.answers import cleaned_exact, refined
-from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, read_json, record
+from llava.resumable import read_json
+from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 
 INSTRUCTION = " Answer the question using a single word or phrase."

@@ -7,7 +7,6 @@ are made from such lines alone (`score`).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llava.resumable import read_json
+from llava.resumable import read_json, write_json
 from llava.types import Prediction, Sample
 
 PLACEHOLDER = "<image>"
@@ -90,10 +89,7 @@ class Task:
         if not records:
             raise ValueError(f"the {split} split of {self.name} in {data / 'benchmark'} holds no annotation")
         out = self.processed(data, split)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f".{out.name}.{os.getpid()}")
-        partial.write_text(json.dumps(records), encoding="utf-8")
-        partial.replace(out)
+        write_json(out, records, indent=None)
         return out
 
     def _sample(self, record: Record, path: Path) -> Sample:

@@ -145,8 +145,8 @@ def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingAr
 def scene_source(
     data: Path, split: str, config: DataConfig, processor: Any, image_size: int, boxes: str
 ) -> SceneSource:
-    """The scenes of one split, looked at as the recipe says."""
-    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes)
+    """The scenes of one split, looked at as the recipe says, or not at all."""
+    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
@@ -172,7 +172,7 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
     processor = recipe.encoder.build_processor()
     source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
-    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)
+    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat)
     return train_on(packed, model, tokenizer, config, out)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.scannet import read_align
+from llava.captures.scannet import data_align
 from llava.prepare.layout import Layout
 from llava.resumable import read_json, replaced
 
@@ -52,13 +52,12 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def read_scan(layout: Layout, scene: str, labels: dict[str, int], labelled: bool = True) -> dict[str, np.ndarray]:
     """The arrays described above. `labelled=False`: a scan without segments (a test split) has points only.
 
-    ValueError: a file is missing or damaged, or the segments belong to another mesh.
+    ValueError: a file or the axis alignment is missing or damaged, or the segments belong to another mesh.
     """
     if not layout.mesh(scene).exists():
         raise ValueError(f"{layout.mesh(scene)} is missing")
     vertices, colors, faces = read_mesh(layout.mesh(scene))
-    align = read_align(layout.data, scene)
-    align = np.eye(4) if align is None else align  # ScanNet's test scans have none
+    align = data_align(layout.data, scene)
     xyz = (vertices.astype(np.float64) @ align[:3, :3].T + align[:3, 3]).astype(np.float32)
     instances = np.full(len(xyz), -1, np.int16)
     classes = np.full(len(xyz), -1, np.int8)

@@ -197,6 +197,7 @@ TASK = Task(
     max_new_tokens=128,
     headline={"cider@0.5": "CIDEr@0.5", "bleu4@0.5": "BLEU-4@0.5", "class_word": "class word"},
     published={"cider@0.5": 83.8, "bleu4@0.5": 41.3},
+    record_boxes={"train": "gt", "val": "pred"},
     convert=convert,
     answer=answer,
     score=score,

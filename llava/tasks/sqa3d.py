@@ -72,6 +72,7 @@ TASK = Task(
     max_new_tokens=64,
     headline={"em": "EM", "em_refined": "EM refined"},
     published={"em": 58.6},
+    published_split="test",
     convert=convert,
     answer=answer,
     score=score,

@@ -33,10 +33,12 @@ class Task:
     files: tuple[str, ...]  # stems of data/processed/<stem>_<split>_llava_style.json; the first is written
     max_new_tokens: int  # 0 for a box task: nothing is generated
     headline: Mapping[str, str]  # score keys that print first -> column title
-    published: Mapping[str, float]  # Video-3D LLM, 32 uniform frames, by score key
+    published: Mapping[str, float]  # Video-3D LLM, 32 uniform frames, by score key, made by the same rule
     convert: Callable[[Path, str], list[Record] | None]  # raw annotations -> records; None: the split is not there
     answer: Callable[[Prediction], Record]  # the fields of an answer line that are the benchmark's own
     score: Callable[[Sequence[Record], Path | None], dict[str, float]]  # answer lines -> numbers, times 100
+    published_split: str = "val"
+    record_boxes: Mapping[str, str] = field(default_factory=dict)  # split -> whose boxes its records ask at: gt | pred
     enrich: Callable[[Path, str, list[Sample]], list[Sample]] = field(default=lambda data, split, samples: samples)
 
     def samples(self, data: Path, split: str) -> list[Sample]:
@@ -58,6 +60,10 @@ class Task:
         for record in records:
             check_scene(record["video"], known, path, record["id"])
         return self.enrich(data, split, [self._sample(record, path) for record in records])
+
+    def boxes(self, split: str, offered: str) -> str:
+        """Whose boxes the answers depend on, where boxes `offered` can be chosen from."""
+        return offered if self.kind == "box" else self.record_boxes.get(split, "none")
 
     def answer_record(self, prediction: Prediction, model_id: str, prompt: str) -> Record:
         """One line of an answers file: the reference's fields, then what scoring and the report need besides."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from llava.data.chat import Chat
+from llava.encoders import encoder_fields, find_encoder
 from llava.encoders.siglip import Siglip
 from llava.model.language import Language
 from llava.model.positions import Positions
@@ -41,7 +42,7 @@ class Recipe:
     """Everything that a run depends on besides the data folder."""
 
     name: str
-    encoder: Siglip = field(default_factory=Siglip)
+    encoder: Any = field(default_factory=Siglip)  # the configuration of one of ENCODERS
     positions: Positions = field(default_factory=Positions)
     language: Language = field(default_factory=Language)
     head: GroundHead = field(default_factory=GroundHead)
@@ -51,6 +52,10 @@ class Recipe:
     base: str | None = None  # checkpoint folder to start from; None: random weights
     blind_packs: int = 0  # packs that a twin which sees nothing is trained on, for comparison; 0: no twin
     rooms: int = 0  # scenes of the embedded data set that the quickstart makes; 0: this recipe is for ScanNet
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `recipe.json` holds it; `load_recipe` reads it back."""
+        return {**asdict(self), "encoder": encoder_fields(self.encoder)}
 
 
 _SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
@@ -124,7 +129,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> SceneLM:
     scene, ground, coord = tokenizer.convert_tokens_to_ids([SCENE, GROUND, COORD])
     config = SceneLMConfig(
         text_config=recipe.language.to_qwen2(len(tokenizer)),
-        encoder={"name": "siglip", **asdict(recipe.encoder)},
+        encoder=encoder_fields(recipe.encoder),
         positions=asdict(recipe.positions),
         ground_hidden_size=recipe.head.hidden_size,
         ground_input_norm=recipe.head.input_norm,
@@ -152,7 +157,7 @@ def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
         "tie_word_embeddings",
     )
     parts = {
-        "encoder": (config.encoder, {"name": "siglip", **asdict(recipe.encoder)}),
+        "encoder": (config.encoder, encoder_fields(recipe.encoder)),
         "language": ({name: vars(text)[name] for name in sizes}, {name: vars(wanted)[name] for name in sizes}),
         "head": (
             {"hidden_size": config.ground_hidden_size, "input_norm": config.ground_input_norm},
@@ -174,7 +179,12 @@ def load_recipe(folder: Path) -> Recipe:
     path = folder / RECIPE_FILE
     if not path.exists():
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
-    return _build(Recipe, read_json(path))
+    values = read_json(path)
+    if "encoder" in values:
+        fields = dict(values["encoder"])
+        kind = find_encoder(fields.pop("name", "siglip"))  # the only one there was when names were not written
+        values["encoder"] = _build(kind, fields)
+    return _build(Recipe, values)
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

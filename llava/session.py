@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -128,6 +130,32 @@ def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, 
     return Answerer(model.eval(), load_tokenizer(folder), recipe.chat), recipe
 
 
+def check_processes(args: Sequence[str], alone: bool = False) -> None:
+    """Raise ValueError, with the line to type instead, where the processes and GPUs at hand would train wrongly.
+
+    One process with several GPUs would cut scene packs into pieces that are none (DataParallel).
+
+    Args:
+        args: of the command, as typed.
+        alone: whether only one process may run the command, because it does more than to train.
+    """
+    import torch
+
+    started, gpus = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.device_count()
+    count = str(started if started > 1 else gpus)
+    line = shlex.join(["torchrun", "--nproc-per-node", count, "-m", "llava.cli", "train", *args])
+    if alone and started > 1:
+        raise ValueError(
+            f"{started} processes would all make the data, evaluate and report: train with\n  {line}\n"
+            "and then call `llava eval CHECKPOINT` and `llava report CHECKPOINT` without torchrun"
+        )
+    if gpus > 1 and "LOCAL_RANK" not in os.environ:
+        raise ValueError(
+            f"one process sees {gpus} GPUs but can train on one of them: start a process for each with\n  {line}\n"
+            "or show it one, with CUDA_VISIBLE_DEVICES=0 before the command"
+        )
+
+
 def train_recipe(training: Training) -> Path:
     """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there."""
     from llava.model.checkpoint import save
@@ -139,9 +167,10 @@ def train_recipe(training: Training) -> Path:
         return out
     model, tokenizer = start(recipe)
     trainer = train(model, tokenizer, recipe, data, out)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all: ZeRO-3 spreads them over processes
     if trainer.is_world_process_zero():
         trainer.save_state()
-        save(model, out, tokenizer, asdict(recipe))
+        save(model, out, tokenizer, recipe.to_dict(), weights)
         print(f"checkpoint: {out}")
     return out
 
@@ -158,10 +187,11 @@ def settings_of(training: Training) -> dict[str, Any]:
     base = find_base(recipe)
     check_data(data, recipe)
     return {
-        **asdict(recipe),
+        **recipe.to_dict(),
         "base_weights": weights_digest(base),
         "data_folder": str(data.resolve()),
         "data_contents": contents_digest(data, "train", recipe.data.tasks),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),  # another number takes other packs a step
     }
 
 
@@ -427,8 +457,8 @@ def pretrain_base(args: Sequence[str]) -> None:
         seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config
     )
     told = pretrain.oracle(model)
-    train_on(packs, model, tokenizer, recipe.train, work)
+    train_on(packs, model, tokenizer, recipe, work)
     told.remove()
     scores |= pretrain.picture_scores(model.eval(), packs, unseen)
     print("questions about unseen rooms:", {kind: round(value, 1) for kind, value in scores.items()})
-    save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))
+    save(model.to(torch.bfloat16), chosen.out, tokenizer, recipe.to_dict())

@@ -68,6 +68,10 @@ TASK = Task(
     dataset="sqa3d",
     kind="text",
     splits=("train", "val", "test"),
+    origin="https://github.com/SilongYong/SQA3D",
+    annotations=tuple(
+        f"sqa_task/balanced/v1_balanced_{kind}_{{}}_scannetv2.json" for kind in ("questions", "sqa_annotations")
+    ),
     files=("sqa3d",),
     max_new_tokens=64,
     headline={"em": "EM", "em_refined": "EM refined"},

@@ -30,6 +30,8 @@ class Task:
     dataset: str  # its name in records and answer lines
     kind: Literal["text", "box"]
     splits: tuple[str, ...]
+    origin: str  # where its raw annotations can be had
+    annotations: tuple[str, ...]  # their files in data/benchmark, "{}" standing for the split
     files: tuple[str, ...]  # stems of data/processed/<stem>_<split>_llava_style.json; the first is written
     max_new_tokens: int  # 0 for a box task: nothing is generated
     headline: Mapping[str, str]  # score keys that print first -> column title

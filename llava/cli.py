@@ -161,7 +161,8 @@ def evaluate(
         data: data folder; default: the one of the recipe.
         results: folder for answers and scores.
         split: val, or test where there is one.
-        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says.
+        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says. Scan2Cap asks at the
+            boxes that its records hold, whatever is offered.
         limit: only the first so many scenes.
     """
     from llava.session import evaluate_checkpoint

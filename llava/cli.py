@@ -116,9 +116,11 @@ def sample(path: Path, strategy: str = "mc", frames: int = 8, out: Path = Path("
 
 def train(args: Sequence[str]) -> None:
     """Train a recipe: `llava train RECIPE [--data DIR] [--out DIR] [overrides]`."""
-    from llava.session import parse_training, train_recipe
+    from llava.session import check_processes, parse_training, train_recipe
 
-    train_recipe(parse_training("llava train", args))
+    training = parse_training("llava train", args)
+    check_processes(args)
+    train_recipe(training)
     leave_processes()
 
 
@@ -131,8 +133,10 @@ def leave_processes() -> None:
 
 def run(args: Sequence[str]) -> None:
     """Data, training, evaluation and report in one go: `llava run [RECIPE] [--data DIR] [--out DIR] [overrides]`."""
-    from llava.session import run_everything
+    from llava.session import check_processes, run_everything
 
+    if not {"-h", "--help"} & set(args):  # which cost no import of torch
+        check_processes(args, alone=True)
     run_everything(args)
 
 
@@ -157,7 +161,8 @@ def evaluate(
         data: data folder; default: the one of the recipe.
         results: folder for answers and scores.
         split: val, or test where there is one.
-        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says.
+        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says. Scan2Cap asks at the
+            boxes that its records hold, whatever is offered.
         limit: only the first so many scenes.
     """
     from llava.session import evaluate_checkpoint

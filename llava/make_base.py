@@ -93,7 +93,7 @@ def _make(chosen: Pretraining) -> None:
     told.remove()
     scores = picture_scores(model.eval(), packs, unseen)
     print("questions about rooms never seen:", _rounded(scores))
-    save(model.to(torch.bfloat16), chosen.out, tokenizer, asdict(recipe))
+    save(model.to(torch.bfloat16), chosen.out, tokenizer, recipe.to_dict())
     write_json(chosen.out / "scores.json", seeing["scores"] | scores)
     print(f"base model: {chosen.out}")
 
@@ -125,7 +125,7 @@ def _agree(chosen: Pretraining) -> None:
     from llava.train import UNIMPORTANT
 
     path = chosen.work / "pretraining.json"
-    wanted = json.loads(json.dumps({"pictures": asdict(chosen.pictures), "recipe": asdict(chosen.recipe)}))
+    wanted = json.loads(json.dumps({"pictures": asdict(chosen.pictures), "recipe": chosen.recipe.to_dict()}))
     for name in UNIMPORTANT:
         del wanted["recipe"]["train"][name]
     if path.exists() and read_json(path) != wanted:

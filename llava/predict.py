@@ -1,4 +1,4 @@
-"""Evaluation: each scene's prefix is computed once, and its questions are answered in batches from the cache.
+"""Evaluation: a task's questions about a scene share one prefix, and are answered in batches from its cache.
 
 Answers are appended to a jsonl as they come, one line a question, so that a killed run goes on where it stopped.
 """
@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from llava.data import chat
-from llava.data.pack import coord_points, without_views
+from llava.data.pack import coord_points
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.model.decoding import Prefix, greedy, ground, prefill
 from llava.resumable import only_one, read_json, write_json
@@ -56,12 +56,10 @@ class Answerer:
     model: SceneLM
     tokenizer: PreTrainedTokenizerBase
     settings: chat.Chat
-    blind: bool = False
 
     @torch.no_grad()
     def answer(self, scene: SceneInputs, samples: Sequence[Sample], max_new_tokens: int) -> list[Prediction]:
         """Answers in the order of `samples`, which are all of one kind: to be found (boxes), or to be told (text)."""
-        scene = without_views(scene) if self.blind else scene
         prefix_ids = chat.prefix_ids(self.tokenizer, self.settings, scene.num_tokens)
         prefix = prefill(self.model, torch.tensor(prefix_ids), scene.inputs)
         found: list[Prediction] = []
@@ -85,8 +83,9 @@ class Answerer:
         mark = self.tokenizer.convert_tokens_to_ids(chat.GROUND)
         ids = [torch.tensor([*chat.question_ids(self.tokenizer, s.question), mark]) for s in samples]
         objects = torch.from_numpy(np.asarray(scene.objects, dtype=np.float32))
-        scores = ground(self.model, prefix, ids, objects, scene.object_masks).float().numpy()
-        return (Prediction(s, objects=scene.objects, scores=row) for s, row in zip(samples, scores, strict=True))
+        scores = ground(self.model, prefix, ids, objects, scene.object_masks).float().cpu().numpy()
+        temperature = self.model.config.ground_temperature
+        return (Prediction(s, None, scene.objects, row, temperature) for s, row in zip(samples, scores, strict=True))
 
 
 def evaluate(

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from llava.data.chat import Chat
+from llava.encoders import encoder_fields, find_encoder
 from llava.encoders.siglip import Siglip
 from llava.model.language import Language
 from llava.model.positions import Positions
 from llava.resumable import read_json
-from llava.train_config import TrainConfig
+from llava.train_config import DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
     from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 RECIPE_FILE = "recipe.json"
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which questions about which scenes, and how a scene is looked at."""
-
-    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d")
-    strategy: str = "mc"  # frame sampling, in training and (unless told otherwise) in evaluation
-    max_frames: int = 32
-    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred
-    eval_boxes: str = "pred"
-    blind: bool = False  # ask without showing the scene: the baseline every score is compared with
 
 
 @dataclass(frozen=True)
@@ -53,7 +42,7 @@ class Recipe:
     """Everything that a run depends on besides the data folder."""
 
     name: str
-    encoder: Siglip = field(default_factory=Siglip)
+    encoder: Any = field(default_factory=Siglip)  # the configuration of one of ENCODERS
     positions: Positions = field(default_factory=Positions)
     language: Language = field(default_factory=Language)
     head: GroundHead = field(default_factory=GroundHead)
@@ -63,6 +52,10 @@ class Recipe:
     base: str | None = None  # checkpoint folder to start from; None: random weights
     blind_packs: int = 0  # packs that a twin which sees nothing is trained on, for comparison; 0: no twin
     rooms: int = 0  # scenes of the embedded data set that the quickstart makes; 0: this recipe is for ScanNet
+
+    def to_dict(self) -> dict[str, Any]:
+        """As `recipe.json` holds it; `load_recipe` reads it back."""
+        return {**asdict(self), "encoder": encoder_fields(self.encoder)}
 
 
 _SMALL_EYES = Siglip(image_size=144, patch_size=12, hidden_size=128, intermediate_size=384, num_layers=5, num_heads=4)
@@ -136,7 +129,7 @@ def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> SceneLM:
     scene, ground, coord = tokenizer.convert_tokens_to_ids([SCENE, GROUND, COORD])
     config = SceneLMConfig(
         text_config=recipe.language.to_qwen2(len(tokenizer)),
-        encoder={"name": "siglip", **asdict(recipe.encoder)},
+        encoder=encoder_fields(recipe.encoder),
         positions=asdict(recipe.positions),
         ground_hidden_size=recipe.head.hidden_size,
         ground_input_norm=recipe.head.input_norm,
@@ -164,7 +157,7 @@ def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
         "tie_word_embeddings",
     )
     parts = {
-        "encoder": (config.encoder, {"name": "siglip", **asdict(recipe.encoder)}),
+        "encoder": (config.encoder, encoder_fields(recipe.encoder)),
         "language": ({name: vars(text)[name] for name in sizes}, {name: vars(wanted)[name] for name in sizes}),
         "head": (
             {"hidden_size": config.ground_hidden_size, "input_norm": config.ground_input_norm},
@@ -186,7 +179,12 @@ def load_recipe(folder: Path) -> Recipe:
     path = folder / RECIPE_FILE
     if not path.exists():
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
-    return _build(Recipe, read_json(path))
+    values = read_json(path)
+    if "encoder" in values:
+        fields = dict(values["encoder"])
+        kind = find_encoder(fields.pop("name", "siglip"))  # the only one there was when names were not written
+        values["encoder"] = _build(kind, fields)
+    return _build(Recipe, values)
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

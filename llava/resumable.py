@@ -49,10 +49,10 @@ def replaced(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """A small JSON file for people to read, too: whole or not at all."""
+def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
+    """A JSON file, whole or not at all; with indent=None in one line, for what nobody reads through."""
     with replaced(path) as partial:
-        partial.write_text(json.dumps(value, indent=1) + "\n")
+        partial.write_text(json.dumps(value, indent=indent) + ("\n" if indent else ""), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -69,11 +72,16 @@ def check_data(data: Path, recipe: Recipe) -> None:
 def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
     """The model that training starts from: the recipe's base checkpoint with the recipe's position encoding.
 
+    What the base does not hold (a learnt position encoding) starts from random weights of the training's seed.
+
     Raises ValueError when the recipe names no base, one that is not there, or one of other sizes than its own.
     """
+    from transformers import set_seed
+
     from llava.model.checkpoint import load
 
     folder = find_base(recipe)
+    set_seed(recipe.train.seed)
     model = load(folder, positions=asdict(recipe.positions))
     check_sizes(folder, model.config, recipe)
     model.config.ground_temperature = recipe.head.temperature
@@ -102,14 +110,49 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def load_checkpoint(folder: Path) -> tuple[Answerer, Recipe]:
-    """A trained model, ready to be asked, and the recipe that it was trained with."""
+def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, Recipe]:
+    """A trained model, ready to be asked, and the recipe that it was trained with.
+
+    Args:
+        device: default: the GPU where there is one, in the precision that the recipe trained in, else the CPU,
+            where half precision would only be slower.
+    """
+    import torch
+
     from llava.model.checkpoint import load
     from llava.predict import Answerer
 
-    model = load(folder)
     recipe = load_recipe(folder)
-    return Answerer(model.eval(), load_tokenizer(folder), recipe.chat, recipe.data.blind), recipe
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    half = recipe.train.precision == "bf16" and device != "cpu"
+    model = load(folder, torch.bfloat16 if half else torch.float32).to(device)
+    return Answerer(model.eval(), load_tokenizer(folder), recipe.chat), recipe
+
+
+def check_processes(args: Sequence[str], alone: bool = False) -> None:
+    """Raise ValueError, with the line to type instead, where the processes and GPUs at hand would train wrongly.
+
+    One process with several GPUs would cut scene packs into pieces that are none (DataParallel).
+
+    Args:
+        args: of the command, as typed.
+        alone: whether only one process may run the command, because it does more than to train.
+    """
+    import torch
+
+    started, gpus = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.device_count()
+    count = str(started if started > 1 else gpus)
+    line = shlex.join(["torchrun", "--nproc-per-node", count, "-m", "llava.cli", "train", *args])
+    if alone and started > 1:
+        raise ValueError(
+            f"{started} processes would all make the data, evaluate and report: train with\n  {line}\n"
+            "and then call `llava eval CHECKPOINT` and `llava report CHECKPOINT` without torchrun"
+        )
+    if gpus > 1 and "LOCAL_RANK" not in os.environ:
+        raise ValueError(
+            f"one process sees {gpus} GPUs but can train on one of them: start a process for each with\n  {line}\n"
+            "or show it one, with CUDA_VISIBLE_DEVICES=0 before the command"
+        )
 
 
 def train_recipe(training: Training) -> Path:
@@ -123,9 +166,10 @@ def train_recipe(training: Training) -> Path:
         return out
     model, tokenizer = start(recipe)
     trainer = train(model, tokenizer, recipe, data, out)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all: ZeRO-3 spreads them over processes
     if trainer.is_world_process_zero():
         trainer.save_state()
-        save(model, out, tokenizer, asdict(recipe))
+        save(model, out, tokenizer, recipe.to_dict(), weights)
         print(f"checkpoint: {out}")
     return out
 
@@ -142,10 +186,11 @@ def settings_of(training: Training) -> dict[str, Any]:
     base = find_base(recipe)
     check_data(data, recipe)
     return {
-        **asdict(recipe),
+        **recipe.to_dict(),
         "base_weights": weights_digest(base),
         "data_folder": str(data.resolve()),
         "data_contents": contents_digest(data, "train", recipe.data.tasks),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),  # another number takes other packs a step
     }
 
 
@@ -188,16 +233,18 @@ def evaluate_checkpoint(
         blind=recipe.data.blind,
     )
     asked = [(task, task.samples(data, split)) for task in found]
-    source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, boxes)
+    # Texts need no boxes to choose from, and SQA3D's test scenes, which lie in ScanNet's val, have none of that split.
+    offered = boxes if any(task.kind == "box" for task in found) else "none"
+    source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, offered)
     name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit), {}
     for task, samples in asked:
         if limit is not None:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
             samples = [s for s in samples if s.scene in kept]
         out = results / task.name / f"{name}.jsonl"
-        run = replace(run, contents=contents_digest(data, split, [task.name]))
-        evaluate(answerer, source, task.name, samples, run, out)
-        scores[task.name] = score(task.name, out, run, data)
+        made = replace(run, boxes=task.boxes(split, boxes), contents=contents_digest(data, split, [task.name]))
+        evaluate(answerer, source, task.name, samples, made, out)
+        scores[task.name] = score(task.name, out, made, data)
     return scores
 
 
@@ -339,18 +386,19 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
     from llava.captures import open_scene
     from llava.captures.pixels import load_views
     from llava.captures.settle import settle
-    from llava.data.scenes import SceneInputs
+    from llava.data.scenes import no_views, scene_inputs
     from llava.frames import sample
+    from llava.tasks import scanqa
     from llava.types import Sample
 
     answerer, recipe = load_checkpoint(checkpoint)
     scene = settle(open_scene(folder))  # walls on the axes, floor at 0, as in training
-    looked = look(recipe, strategy, frames)
+    for doubt in scene.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    looked, size = look(recipe, strategy, frames), recipe.encoder.image_size
     chosen = sample(scene, looked.strategy, looked.max_frames)
-    processor = recipe.encoder.build_processor()
-    none = np.empty((0, 6), dtype=np.float32)
-    inputs = dict(processor(load_views(scene, chosen, recipe.encoder.image_size), none))
-    seen = SceneInputs(inputs, processor.num_tokens(inputs), none, inputs.pop("object_masks"))
-    text = f" {question} Answer the question simply."  # as ScanQA asks
+    views = no_views(size) if looked.blind else load_views(scene, chosen, size)
+    seen = scene_inputs(recipe.encoder.build_processor(), views, np.empty((0, 6), dtype=np.float32))
+    text = f" {question}{scanqa.INSTRUCTION}"
     asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
-    return answerer.answer(seen, [asked], max_new_tokens=64)[0].text
+    return answerer.answer(seen, [asked], scanqa.TASK.max_new_tokens)[0].text

@@ -20,16 +20,16 @@ from transformers import Trainer, TrainingArguments, set_seed
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
-from llava.model.checkpoint import is_finished
+from llava.model.checkpoint import RECIPE_FILE, is_finished
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
-from llava.train_config import PARTS, TrainConfig
+from llava.train_config import PARTS, DataConfig, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from llava.model.scene_lm import SceneLM
-    from llava.recipes import DataConfig, Recipe
+    from llava.recipes import Recipe
     from llava.types import Sample
 
 # Names of parameters by part; the first prefix that fits wins.
@@ -52,9 +52,9 @@ def part_of(parameter: str) -> str:
 class PackTrainer(Trainer):
     """Takes the packs in the plan's order, and learns each part at its own rate."""
 
-    def __init__(self, *, config: TrainConfig, **kwargs: Any) -> None:
+    def __init__(self, *, recipe: Recipe, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config = config
+        self.recipe = recipe
         self.loss_is_scaled_for_ga = True  # the model divides by the branches of the whole step
         self._running: dict[str, list[torch.Tensor]] = defaultdict(list)
 
@@ -64,7 +64,7 @@ class PackTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             optimizer, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = optimizer(parameter_groups(self.model, self.config), **kwargs)
+            self.optimizer = optimizer(parameter_groups(self.model, self.recipe.train), **kwargs)
         return self.optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
@@ -82,6 +82,12 @@ class PackTrainer(Trainer):
         # DDP averages the gradients of its processes; each has divided by the branches of all of them.
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        """Leave a checkpoint that `llava eval` reads."""
+        super()._save(output_dir, state_dict)
+        if self.args.should_save:
+            write_json(Path(output_dir or self.args.output_dir) / RECIPE_FILE, self.recipe.to_dict())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
@@ -145,8 +151,8 @@ def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingAr
 def scene_source(
     data: Path, split: str, config: DataConfig, processor: Any, image_size: int, boxes: str
 ) -> SceneSource:
-    """The scenes of one split, looked at as the recipe says."""
-    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes)
+    """The scenes of one split, looked at as the recipe says, or not at all."""
+    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
@@ -172,24 +178,25 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
     processor = recipe.encoder.build_processor()
     source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
-    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, blind=recipe.data.blind)
-    return train_on(packed, model, tokenizer, config, out)
+    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat)
+    return train_on(packed, model, tokenizer, recipe, out)
 
 
 def train_on(
-    packs: Dataset, model: SceneLM, tokenizer: PreTrainedTokenizerBase, config: TrainConfig, out: Path
+    packs: Dataset, model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, out: Path
 ) -> PackTrainer:
     """Train `model` on the packs, once and in their order; the Trainer's checkpoints are left in `out`.
 
     A run that was killed goes on from its newest whole checkpoint and ends with the same weights.
     """
+    config = recipe.train
     set_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
     freeze(model, config.tune)
     per_step = config.scenes_per_step * config.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
     trainer = PackTrainer(
-        config=config,
+        recipe=recipe,
         model=model,
         args=training_arguments(config, out, steps=math.ceil(len(packs) / per_step)),
         train_dataset=packs,

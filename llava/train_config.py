@@ -1,4 +1,4 @@
-"""How a model is trained; imports nothing heavy, so that recipes and the command line stay quick."""
+"""What a model is trained on, and how; imports nothing heavy, so that recipes and the command line stay quick."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 PARTS = ("tower", "projector", "language", "positions", "head")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which questions about which scenes, and how a scene is looked at."""
+
+    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d")
+    strategy: str = "mc"  # frame sampling, in training and (unless told otherwise) in evaluation
+    max_frames: int = 32
+    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred
+    eval_boxes: str = "pred"
+    blind: bool = False  # ask without showing the scene: the baseline every score is compared with
 
 
 @dataclass(frozen=True)

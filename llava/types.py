@@ -54,6 +54,7 @@ class Scene:
     depth_unknown: tuple[int, ...] = (0,)  # raw depth values that mean "not measured"
     align: np.ndarray = field(default_factory=lambda: np.eye(4))  # (4, 4) capture's world -> this world
     dropped: tuple[Dropped, ...] = ()
+    doubts: tuple[str, ...] = ()  # what the capture does not say, what was assumed instead, and what to do about it
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,4 @@ class Prediction:
     text: str | None = None  # kind "text"
     objects: np.ndarray | None = None  # (n, 6) the boxes that were offered, kind "box"
     scores: np.ndarray | None = None  # (n + 1,) cosine similarities, last: zero target
+    temperature: float | None = None  # by which the head divides the scores to make them logits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from dataclasses import replace
@@ -214,14 +215,14 @@ def test_a_place_that_no_proposal_gives_is_not_described(answerer, source, rooms
 
 
 def test_the_blind_answer_without_looking(answerer, source, rooms_data) -> None:
-    blind = replace(answerer, blind=True)
+    blind = replace(source, blind=True)
     asked = questions(rooms_data, "scanqa")[:3]
     scenes = sorted({s.scene for s in questions(rooms_data, "scanqa")})
 
-    def answers(who: Answerer) -> list[list[str]]:
-        return [[p.text for p in who.answer(source.load(scene), asked, LIMIT)] for scene in scenes]
+    def answers(shown: SceneSource) -> list[list[str]]:
+        return [[p.text for p in answerer.answer(shown.load(scene), asked, LIMIT)] for scene in scenes]
 
-    guessed, looked = answers(blind), answers(answerer)
+    guessed, looked = answers(blind), answers(source)
     assert guessed[0] == guessed[1] == guessed[2]
     assert looked[0] != looked[1]
 
@@ -257,7 +258,8 @@ def test_a_checkpoint_is_scored_on_held_out_scenes(tiny_base: Path, rooms_data: 
     assert set(scores) == set(tasks)
     for task in tasks:
         made = scores[task]
-        assert (made["strategy"], made["frames"], made["boxes"], made["split"]) == ("mc-ratio95", 1, "pred", "val")
+        assert (made["strategy"], made["frames"], made["split"]) == ("mc-ratio95", 1, "val")
+        assert made["boxes"] == ("pred" if task == "scanrefer" else "none")
         assert (made["mode"], made["blind"], made["model"]) == ("ours", False, "tiny-base")
         assert (tmp_path / task / f"{tiny_base.parent.name}-tiny-base-mc-ratio95-1.jsonl").exists()
         assert made["count"] == len(TASKS[task].samples(rooms_data, "val"))
@@ -285,3 +287,52 @@ def test_a_limited_evaluation_is_reported_apart(tiny_base: Path, rooms_data: Pat
     assert page == tmp_path / "results/tiny-mc-2-first1/report.html"
     with pytest.raises(ValueError, match=r"'tiny-mc-2' has no scores to report.*run `llava eval` first"):
         report_run(checkpoint, None, None, rooms_data, tmp_path / "results", "val", None, None)
+
+
+def test_boxes_are_stated_as_they_were(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
+    """Scan2Cap asks at the detector's boxes, which its records hold, whatever boxes are offered to choose from."""
+    asked = {"tasks": ("scan2cap", "scanrefer"), "data": rooms_data, "boxes": "gt", "frames": 1}
+    scores = evaluate_checkpoint(tiny_base, results=tmp_path, **asked)
+    assert (scores["scan2cap"]["boxes"], scores["scanrefer"]["boxes"]) == ("pred", "gt")
+
+
+def test_the_test_split_of_a_text_task_needs_no_boxes(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
+    """SQA3D's test scenes lie in ScanNet's val split, so there are no boxes of a test split."""
+    data = shutil.copytree(rooms_data, tmp_path / "data")
+    task = TASKS["sqa3d"]
+    shutil.copyfile(task.processed(data, "val"), task.processed(data, "test"))
+    assert not (data / "metadata/scannet_test_pred_box.json").exists()
+    made = evaluate_checkpoint(tiny_base, ("sqa3d",), data=data, results=tmp_path, frames=1, split="test")["sqa3d"]
+    assert (made["split"], made["boxes"]) == ("test", "none")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_a_device_runs_in_the_precision_of_the_training(tiny_base: Path, tmp_path: Path, precision, dtype) -> None:
+    checkpoint = shutil.copytree(tiny_base, tmp_path / "checkpoint")
+    recipe = json.loads((checkpoint / "recipe.json").read_text())
+    recipe["train"]["precision"] = precision
+    (checkpoint / "recipe.json").write_text(json.dumps(recipe))
+    there = load_checkpoint(checkpoint, device="meta")[0].model
+    assert {(p.device.type, p.dtype) for p in there.parameters()} == {("meta", dtype)}
+    here = load_checkpoint(checkpoint, device="cpu")[0].model
+    assert {(p.device.type, p.dtype) for p in here.parameters()} == {("cpu", torch.float32)}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_half_precision_answers(answerer, source, rooms_data, name: str) -> None:
+    samples = questions(rooms_data, name, each=4)[:4]
+    scene = source.load(samples[0].scene)
+    half = replace(answerer, model=copy.deepcopy(answerer.model).bfloat16())
+    for whole, rounded in zip(answerer.answer(scene, samples, LIMIT), half.answer(scene, samples, LIMIT), strict=True):
+        if TASKS[name].kind == "text":
+            assert rounded.text
+        else:
+            np.testing.assert_allclose(rounded.scores, whole.scores, atol=0.1)
+
+
+def test_answers_come_with_the_temperature_of_their_head(answerer, source, rooms_data, tmp_path: Path) -> None:
+    cold = replace(answerer, model=copy.deepcopy(answerer.model))
+    cold.model.config.ground_temperature = 0.5
+    samples = questions(rooms_data, "multi3drefer", each=1)
+    out = evaluate(cold, source, "multi3drefer", samples, RUN, tmp_path / "run.jsonl")
+    assert {line["temperature"] for line in lines(out)} == {0.5}

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from llava.model.checkpoint import load
+from llava.model.positions import Positions
 from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model
 from llava.session import data_folder, find_base, load_tokenizer, parse_training, start
 from llava.tasks import TASKS
@@ -120,6 +121,17 @@ def test_start_takes_the_recipes_positions_and_temperature(tiny_recipe: Recipe, 
     assert tokenizer.get_vocab() == load_tokenizer(tiny_base).get_vocab()
     other = load(tiny_base).state_dict()
     assert all(torch.equal(value, other[k]) for k, value in model.state_dict().items() if not k.startswith("positions"))
+
+
+def test_a_new_position_encoding_starts_from_the_trainings_seed(tiny_recipe: Recipe, tiny_base: Path) -> None:
+    def layers(seed: int) -> list[torch.Tensor]:
+        train = replace(tiny_recipe.train, seed=seed)
+        learnt = replace(tiny_recipe, base=str(tiny_base), positions=Positions(kind="mlp"), train=train)
+        return list(start(learnt)[0].positions.parameters())
+
+    first, again, other = layers(0), layers(0), layers(1)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
+from llava.cli import main
 from llava.data.mixture import Pack
 from llava.data.pack import PackedScenes, collate
 from llava.model.checkpoint import load
@@ -363,10 +364,57 @@ def test_training_leaves_a_whole_checkpoint(tiny_base: Path, tiny_recipe: Recipe
     out = train_recipe(Training(recipe, rooms_data, tmp_path / "out"))
     for name in ("config.json", "model.safetensors", "tokenizer.json", "recipe.json", "trainer_state.json"):
         assert (out / name).exists(), name
-    assert json.loads((out / "recipe.json").read_text()) == json.loads(json.dumps(asdict(recipe)))
+    assert json.loads((out / "recipe.json").read_text()) == json.loads(json.dumps(recipe.to_dict()))
     answerer, read = load_checkpoint(out)
     assert read == recipe
     assert answerer.tokenizer.get_vocab() == load_tokenizer(tiny_base).get_vocab()
+    on_the_way, read = load_checkpoint(out / "checkpoint-2")
+    assert read == recipe and differing(on_the_way.model, answerer.model) == set()
+
+
+def test_what_is_saved_is_what_the_processes_gathered(
+    tiny_base: Path, tiny_recipe: Recipe, rooms_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under ZeRO-3 a process's own model holds a share of the parameters; only the accelerator knows the whole."""
+
+    def gathered(self, model: torch.nn.Module, unwrap: bool = True) -> dict[str, torch.Tensor]:
+        return {name: torch.full_like(value, 0.5) for name, value in model.state_dict().items()}
+
+    monkeypatch.setattr("accelerate.Accelerator.get_state_dict", gathered)
+    recipe = replace(tiny_recipe, base=str(tiny_base), train=replace(tiny_recipe.train, packs=1))
+    saved = load(train_recipe(Training(recipe, rooms_data, tmp_path / "out")))
+    assert all((parameter == 0.5).all() for parameter in saved.parameters())
+
+
+def test_another_number_of_processes_does_not_go_on(
+    tiny_base: Path, tiny_recipe: Recipe, rooms_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step would take other packs."""
+    recipe = replace(tiny_recipe, base=str(tiny_base), train=replace(tiny_recipe.train, packs=1))
+    training = Training(recipe, rooms_data, tmp_path / "out")
+    train_recipe(training)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match=r"other settings \(they differ in: processes; "):
+        train_recipe(training)
+
+
+@pytest.mark.parametrize("verb", ["train", "run"])
+def test_several_gpus_want_a_process_each(verb: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    with pytest.raises(SystemExit):
+        main([verb, "rooms", "--out", "my folder"])
+    said = capsys.readouterr().err
+    assert "  torchrun --nproc-per-node 4 -m llava.cli train rooms --out 'my folder'\n" in said
+    assert "CUDA_VISIBLE_DEVICES=0" in said
+
+
+def test_many_processes_do_not_run_everything(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(SystemExit):
+        main(["run", "rooms"])
+    said = capsys.readouterr().err
+    assert "  torchrun --nproc-per-node 2 -m llava.cli train rooms\n" in said and "llava eval CHECKPOINT" in said
 
 
 def test_samples_without_a_place_are_left_out(rooms_data: Path) -> None:

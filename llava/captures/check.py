@@ -163,7 +163,7 @@ def _difference(scene: Scene, points: np.ndarray, index: int, grid: np.ndarray, 
 
 
 def _warnings(found: Check) -> list[str]:
-    scene, warnings = found.scene, []
+    scene, warnings = found.scene, list(found.scene.doubts)
     unreadable = found.looked_at - len(scene.frames)
     if len(scene.dropped) > TOO_MANY_DROPPED * found.captured or unreadable > TOO_MANY_DROPPED * found.looked_at:
         warnings.append(f"{len(scene.dropped)} frames were dropped, see the reasons above")
@@ -209,7 +209,7 @@ def _size(size: tuple[int, int]) -> str:
 
 def _align_text(align: np.ndarray) -> str:
     if np.array_equal(align, np.eye(4)):
-        return "as captured: no axis alignment and no gravity direction was found, z is taken to be up"
+        return "as captured"
     angle = np.degrees(np.arccos(np.clip((np.trace(align[:3, :3]) - 1) / 2, -1, 1)))
     moved = np.linalg.norm(align[:3, 3])
     return f"turned by {angle:.1f} degrees and moved by {moved:.2f} m from the captured one"

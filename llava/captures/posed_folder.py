@@ -21,20 +21,26 @@ INTRINSICS = "camera-intrinsics.txt"
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
+NO_GRAVITY = (
+    "nothing says which way is up: z is taken to be. If it is not (in 7-Scenes it is not), heights and floors are "
+    'wrong: write where down is in the poses\' world, 3 numbers such as "0 1 0", to {}'
+)
 
 
 def read_posed_folder(folder: Path) -> Scene:
     """Open such a folder.
 
     With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
-    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense.
+    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense, and
+    ``Scene.doubts`` says so.
 
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
     """
     intrinsics = read_matrix(folder / INTRINSICS)
     gravity = folder / GRAVITY
-    align = upright(_read_direction(gravity)) if gravity.is_file() else np.eye(4)
+    known = gravity.is_file()
+    align = upright(_read_direction(gravity)) if known else np.eye(4)
     names = sorted({path.name.split(".")[0] for path in folder.glob(FRAME_FILES)})
     gathered = gather([_listed(folder, name) for name in names], align)
     depth_k = check_intrinsics(intrinsics, gathered.depth_size, folder / INTRINSICS)
@@ -48,6 +54,7 @@ def read_posed_folder(folder: Path) -> Scene:
         depth_unknown=UNKNOWN,
         align=align,
         dropped=gathered.dropped,
+        doubts=() if known else (NO_GRAVITY.format(gravity),),
     )
 
 

@@ -7,6 +7,7 @@ posed_images/<scene>/depth_intrinsic.txt    4x4, of the depth images
 
 from __future__ import annotations
 
+import csv
 import pickle
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,10 @@ from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
 SPLITS = ("train", "val", "test")
+NO_ALIGNMENT = (
+    "no axis alignment is recorded for this scan: z is taken to be up, and walls may stand at any angle; put ScanNet's "
+    "{0}.txt into scannet/scans/{0}/ of the data folder"
+)
 # What numpy's arrays and scalars need to be rebuilt, under the module names of numpy 1 and 2; nothing else runs.
 PICKLE_ALLOWED = {
     (module, name)
@@ -35,7 +40,7 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
     Args:
         folder: ``.../posed_images/<scene>``.
         align: (4, 4) raw world -> axis-aligned world; None: looked up from the data root above ``folder``
-            (``read_align``), the identity where nothing is found.
+            (``read_align``), the identity where nothing is found, which ``Scene.doubts`` then says.
         name: the scene's name; default ``scannet/<folder>``.
 
     Raises:
@@ -44,9 +49,10 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
     folder = folder.resolve()
     color_file, depth_file = folder / "intrinsic.txt", folder / "depth_intrinsic.txt"
     color_k, depth_k = read_matrix(color_file), read_matrix(depth_file)
-    if align is None:
-        found = read_align(folder.parents[2], folder.name) if len(folder.parents) > 2 else None
-        align = np.eye(4) if found is None else found
+    if align is None and len(folder.parents) > 2:
+        align = read_align(folder.parents[2], folder.name)
+    doubts = () if align is not None else (NO_ALIGNMENT.format(folder.name),)
+    align = np.eye(4) if align is None else align
     stems = sorted({path.stem for path in folder.iterdir() if path.stem.isdigit()})
     listed = [Listed(s, folder / f"{s}.jpg", folder / f"{s}.png", folder / f"{s}.txt") for s in stems]
     gathered = gather(listed, align)
@@ -59,6 +65,44 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
         depth_intrinsics=check_intrinsics(depth_k, gathered.depth_size, depth_file),
         align=align,
         dropped=gathered.dropped,
+        doubts=doubts,
+    )
+
+
+def posed_images_folder(data_root: Path, name: str) -> Path:
+    """Where the scene ``scannet/<scene>`` lies in a data folder."""
+    dataset, _, scene = name.rpartition("/")
+    return data_root / dataset / "posed_images" / scene
+
+
+def read_data_scene(data_root: Path, name: str) -> Scene:
+    """Open the scene ``scannet/<scene>`` of a data folder, in the axis-aligned world that its boxes are in.
+
+    ValueError: it is not there, has no alignment (``data_align``), or as ``read_posed_images``.
+    """
+    folder = posed_images_folder(data_root, name)
+    if not folder.is_dir():
+        raise ValueError(f"scene {name!r} is asked about but {folder} is missing: run `llava prepare {data_root}`")
+    return read_posed_images(folder, data_align(data_root, folder.name), name)
+
+
+def data_align(data_root: Path, scene: str) -> np.ndarray:
+    """The (4, 4) axis alignment of a data folder's scene; the identity for a test scan, which ScanNet aligns not.
+
+    ValueError: no alignment is recorded for a scene that ``scannetv2_test.txt`` does not list. Its frames would
+    stand in another world than its boxes, and nothing later could tell.
+    """
+    align = read_align(data_root, scene)
+    if align is not None:
+        return align
+    tests = data_root / "scannet" / "meta_data" / "scannetv2_test.txt"
+    if tests.is_file() and scene in tests.read_text().split():
+        return np.eye(4)
+    infos = data_root / "embodiedscan" / "embodiedscan_infos_*.pkl"
+    raise ValueError(
+        f'scene {scene!r} has no axis alignment: expected a line "axisAlignment = ..." in '
+        f"{_scan_text(data_root, scene)} or an entry in {infos}: get one of the two (`llava doctor {data_root}` says "
+        f"where); only the scenes of {tests.name} may lack it"
     )
 
 
@@ -70,7 +114,7 @@ def read_align(data_root: Path, scene: str) -> np.ndarray | None:
 
     ValueError: a file is there but damaged.
     """
-    text = data_root / "scannet" / "scans" / scene / f"{scene}.txt"
+    text = _scan_text(data_root, scene)
     if text.is_file() and (align := _align_from_text(text)) is not None:
         return align
     for split in SPLITS:
@@ -78,6 +122,18 @@ def read_align(data_root: Path, scene: str) -> np.ndarray | None:
         if infos.is_file() and (align := _aligns(infos, infos.stat().st_mtime_ns).get(f"scannet/{scene}")) is not None:
             return align
     return None
+
+
+def _scan_text(data_root: Path, scene: str) -> Path:
+    return data_root / "scannet" / "scans" / scene / f"{scene}.txt"
+
+
+def read_label_table(path: Path) -> dict[str, int]:
+    """{raw category: nyu40 id} of ``scannetv2-labels.combined.tsv``; ValueError: it is missing."""
+    if not path.exists():
+        raise ValueError(f"{path} is missing: it ships with ScanNet and gives labels their classes")
+    with path.open(newline="", encoding="utf-8") as lines:
+        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
 
 
 def read_pickle(path: Path) -> object:

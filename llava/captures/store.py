@@ -85,6 +85,7 @@ def load_scene(folder: Path) -> Scene:
         depth_unknown=tuple(record["depth_unknown"]),
         align=np.array(record["align"]),
         dropped=tuple(dropped),
+        doubts=tuple(record.get("doubts", ())),  # scenes stored earlier do not tell
     )
 
 
@@ -109,6 +110,7 @@ def _to_json(scene: Scene) -> dict:
             }
             for frame in scene.frames
         ],
+        "doubts": scene.doubts,
         "dropped": [{"name": drop.name, "reason": drop.reason} for drop in scene.dropped],
     }
 

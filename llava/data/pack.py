@@ -44,10 +44,9 @@ class PackedScenes(torch.utils.data.Dataset):
         source: SceneSource,
         tokenizer: PreTrainedTokenizerBase,
         settings: chat.Chat,
-        blind: bool = False,
     ) -> None:
         self.plan, self.samples, self.source = plan, samples, source
-        self.tokenizer, self.settings, self.blind = tokenizer, settings, blind
+        self.tokenizer, self.settings = tokenizer, settings
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -55,16 +54,8 @@ class PackedScenes(torch.utils.data.Dataset):
     def __getitem__(self, index: int) -> PackedScene:
         pack = self.plan[index]
         scene = self.source.load(pack.scene).turned(pack.turn)
-        if self.blind:
-            scene = without_views(scene)
         samples = [self.samples[i] for i in pack.samples]
         return pack_scene(self.tokenizer, self.settings, scene, samples, pack.turn)
-
-
-def without_views(scene: SceneInputs) -> SceneInputs:
-    """The scene for a model that sees nothing: no tokens, and boxes without looks."""
-    inputs = {key: value[:0] for key, value in scene.inputs.items()}
-    return SceneInputs(inputs, 0, scene.objects, scene.object_masks[:, :0])
 
 
 def pack_scene(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tqdm import tqdm
 
-from llava.captures import open_scene
 from llava.captures.pixels import load_views
+from llava.captures.scannet import posed_images_folder, read_data_scene
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
+from llava.resumable import read_json
+from llava.types import Views
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +34,7 @@ MEMORY = 2 << 30  # bytes of pixels that a source remembers
 class SceneInputs:
     """What one scene contributes to a pack."""
 
-    inputs: dict[str, torch.Tensor]  # the encoder's, without object_masks
+    inputs: dict[str, torch.Tensor]  # the encoder's, without object_masks; of no view where nothing is shown
     num_tokens: int
     objects: np.ndarray  # (n, 6) boxes to choose from, metres
     object_masks: torch.Tensor  # (n, V, H', W') bool
@@ -47,6 +50,23 @@ class SceneInputs:
         return SceneInputs(inputs, self.num_tokens, rotate_quarter(self.objects, turn), self.object_masks)
 
 
+def scene_inputs(processor: Callable, views: Views, objects: np.ndarray) -> SceneInputs:
+    """What a model reads of the views of one scene, with the boxes (n, 6) to choose from, metres.
+
+    Args:
+        processor: an encoder's.
+    """
+    inputs = dict(processor(views, objects))
+    masks = inputs.pop("object_masks")
+    return SceneInputs(inputs, processor.num_tokens(inputs), objects, masks)
+
+
+def no_views(size: int) -> Views:
+    """What a model is shown that sees nothing."""
+    square = (0, size, size)
+    return Views(np.empty((*square, 3), np.uint8), np.empty((*square, 3), np.float32), np.empty(square, bool), ())
+
+
 @dataclass
 class SceneSource:
     """Loads scenes of a data folder by name, and remembers them (a pack of the same scene soon follows)."""
@@ -58,7 +78,9 @@ class SceneSource:
     image_size: int
     processor: Callable  # an encoder's: (Views, boxes) -> inputs
     boxes: str = "pred"  # one of BOXES
+    blind: bool = False  # for a model that sees nothing: boxes without looks, and no frame is read
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
+    _told: set[str] = field(default_factory=set, repr=False)  # scenes whose dropped frames were reported
 
     def __post_init__(self) -> None:
         if self.boxes not in BOXES:
@@ -85,14 +107,6 @@ class SceneSource:
         scene_bytes = self.max_frames * self.image_size**2 * 3 * 4  # float32
         return lru_cache(maxsize=max(1, MEMORY // scene_bytes))(self._load)
 
-    def scene(self, name: str) -> Scene:
-        """Open `scannet/<scene>`; raises ValueError that names the folder when it is not there."""
-        dataset, scene_id = name.split("/")
-        folder = self.root / dataset / "posed_images" / scene_id
-        if not folder.is_dir():
-            raise ValueError(f"scene {name!r} is asked about but {folder} is missing: run `llava prepare {self.root}`")
-        return open_scene(folder)
-
     def objects(self, name: str) -> np.ndarray:
         """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry."""
         found = []
@@ -103,12 +117,16 @@ class SceneSource:
         return np.array(found, dtype=np.float32).reshape(-1, 6)
 
     def _load(self, name: str) -> SceneInputs:
-        scene = self.scene(name)
+        views = no_views(self.image_size) if self.blind else self._views(name)
+        return scene_inputs(self.processor, views, self.objects(name))
+
+    def _views(self, name: str) -> Views:
+        scene = read_data_scene(self.root, name)
+        if scene.dropped and name not in self._told:
+            self._told.add(name)
+            _tell_dropped(scene, posed_images_folder(self.root, name))
         indices = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
-        objects = self.objects(name)
-        inputs = dict(self.processor(load_views(scene, indices, self.image_size), objects))
-        masks = inputs.pop("object_masks")
-        return SceneInputs(inputs, self.processor.num_tokens(inputs), objects, masks)
+        return load_views(scene, indices, self.image_size)
 
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
@@ -117,4 +135,13 @@ class SceneSource:
         path = self._box_file(kind)
         if not path.exists():
             raise ValueError(f"{path} is missing: run `llava prepare {self.root}`")
-        return json.loads(path.read_text())
+        return read_json(path)
+
+
+def _tell_dropped(scene: Scene, folder: Path) -> None:
+    dropped, total = scene.dropped, len(scene.frames) + len(scene.dropped)
+    tqdm.write(  # a plain print would tear a progress bar apart
+        f"{scene.name}: {len(dropped)} of {total} frames left out, the first, {dropped[0].name}, because: "
+        f"{dropped[0].reason} (`llava scene info {folder}` tells of the others)",
+        file=sys.stderr,
+    )

@@ -9,23 +9,7 @@ import numpy as np
 from llava.geometry.boxes import bounds
 
 VOXEL_SIZE = 0.1  # metres
-WORLD_LOW, WORLD_HIGH = (-15.0, -15.0, -5.0), (15.0, 15.0, 5.0)  # metres; what the position encoding tells apart
 KEY_BITS = 21  # an axis of a voxel key: +-104 km at 0.1 m
-
-
-def discretise(
-    points: np.ndarray,
-    voxel_size: float = VOXEL_SIZE,
-    low: tuple[float, float, float] = WORLD_LOW,
-    high: tuple[float, float, float] = WORLD_HIGH,
-) -> np.ndarray:
-    """Voxel indices (..., 3) float32 of points (..., 3), counted from ``low``; points outside go to the border.
-
-    Half-way points go to the even index (golden 02, ``discrete_point``).
-    """
-    low_f, high_f = np.float32(low), np.float32(high)
-    clipped = np.clip(np.asarray(points, np.float32), low_f, high_f)
-    return np.rint((clipped - low_f) / np.float32(voxel_size))
 
 
 def voxel_keys(points: np.ndarray, voxel_size: float = VOXEL_SIZE, valid: np.ndarray | None = None) -> np.ndarray:

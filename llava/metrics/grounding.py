@@ -8,7 +8,7 @@ import numpy as np
 
 from llava.geometry.boxes import iou
 
-TEMPERATURE = 0.07  # of the grounding head's InfoNCE loss, which made the scores
+TEMPERATURE = 0.07  # published, of the grounding head's InfoNCE loss, which made the scores
 MASS = 0.4  # published Multi3DRefer decoding: objects are taken until they hold this share of the probability
 SHARE = 0.5  # our decoding: objects are taken whose probability is at least this share of the best one's
 

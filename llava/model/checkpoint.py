@@ -56,12 +56,16 @@ def save(
     folder: str | Path,
     tokenizer: PreTrainedTokenizerBase | None = None,
     recipe: dict[str, Any] | None = None,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Write a complete folder; ``recipe.json`` goes first and comes last, so that a folder which has it is whole."""
+    """Write a complete folder; ``recipe.json`` goes first and comes last, so that a folder which has it is whole.
+
+    ``weights``, as a distributed training gathers them, stand for the model's own.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECIPE_FILE).unlink(missing_ok=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     if recipe is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -25,7 +24,7 @@ from transformers import (
 from transformers import initialization as init
 from transformers.utils import ModelOutput
 
-from llava.encoders import ENCODERS
+from llava.encoders import find_encoder
 from llava.model.attention import PACK_ATTENTION, RowBlocks, pack_visibility
 from llava.model.grounding import GroundHead, info_nce, mask_padding, pool_objects
 from llava.model.losses import spread_over_branches, text_losses
@@ -244,12 +243,7 @@ def encoder_config(config: SceneLMConfig) -> Any:
         ValueError: no encoder has that name.
     """
     fields = dict(config.encoder)
-    name = fields.pop("name")
-    if name not in ENCODERS:
-        near = get_close_matches(name, ENCODERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown encoder {name!r}: expected one of {', '.join(ENCODERS)}{hint}")
-    return ENCODERS[name](**fields)
+    return find_encoder(fields.pop("name"))(**fields)
 
 
 def _check_language_model(config: Qwen2Config) -> None:

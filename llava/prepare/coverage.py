@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from llava.captures.pixels import load_depth
-from llava.captures.scannet import read_posed_images
+from llava.captures.scannet import read_data_scene
 from llava.frames import scene_voxels
 from llava.geometry.camera import unproject
 from llava.geometry.voxels import max_coverage, pack_keys, voxel_keys
@@ -32,9 +32,9 @@ def select_frames(
         limit: frames to choose; fewer only where the scene has fewer.
         compat: "video3d" counts every depth pixel, and those without depth as the camera's own voxel (quirk Q15).
 
-    ValueError: the folder holds no usable frame, or a depth image is damaged.
+    ValueError: the folder holds no usable frame, the scene has no axis alignment, or a depth image is damaged.
     """
-    scene = read_posed_images(folder)
+    scene = read_data_scene(folder.parents[2], f"scannet/{folder.name}")
     every_second = scene.frames[::2]
     scene = replace(scene, frames=every_second if len(every_second) >= limit else scene.frames)
     targets = np.sort(pack_keys(voxels))

@@ -23,16 +23,6 @@ SCANNET = "ScanNet: https://github.com/ScanNet/ScanNet (sign its terms of use; i
 SHARED_BY_VIDEO3D = "https://huggingface.co/datasets/zd11024/Video-3D-LLM_data"
 MASKS = f"mask.zip of {SHARED_BY_VIDEO3D}, or your own Mask3D results as scipy CSR files"
 INFOS = "EmbodiedScan: https://github.com/OpenRobotLab/EmbodiedScan"
-ANNOTATIONS = {
-    "scanrefer": ("https://github.com/daveredrum/ScanRefer", ("scanrefer/ScanRefer_filtered_{}.json",)),
-    "multi3drefer": ("https://3dlg-hcvc.github.io/multi3drefer", ("multi3drefer/multi3drefer_{}.json",)),
-    "scan2cap": ("https://github.com/daveredrum/ScanRefer", ("scanrefer/ScanRefer_filtered_{}.json",)),
-    "scanqa": ("https://github.com/ATR-DBI/ScanQA", ("scanqa/ScanQA_v1.0_{}.json",)),
-    "sqa3d": (
-        "https://github.com/SilongYong/SQA3D",
-        tuple(f"sqa_task/balanced/v1_balanced_{kind}_{{}}_scannetv2.json" for kind in ("questions", "sqa_annotations")),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -167,12 +157,11 @@ def _entries(path: Path, read: Callable, names: list[str], remedy: str, needed: 
 def _benchmark_rows(layout: Layout, again: str | None) -> Iterable[Row]:
     """A row for each task's annotations (not needed where records are there) and one for its records."""
     for task in TASKS.values():
-        where, patterns = ANNOTATIONS[task.name]
         raw_found, made_found, broken = 0, 0, []
         wanted = [split for split in task.splits if split != "test"]  # its answers are public for SQA3D alone
         for split in wanted:
             made = [path for stem in task.files if (path := task.processed(layout.data, split, stem)).exists()]
-            raw = [layout.data / "benchmark" / pattern.format(split) for pattern in patterns]
+            raw = [layout.data / "benchmark" / pattern.format(split) for pattern in task.annotations]
             made_found += bool(made)
             raw_found += bool(made) or all(path.exists() for path in raw)
             for path in made[:1] or [path for path in raw if path.exists()]:
@@ -181,7 +170,7 @@ def _benchmark_rows(layout: Layout, again: str | None) -> Iterable[Row]:
                 except ValueError as error:
                     broken.append(str(error))
         prepare = f"run `llava prepare {layout.data}`"
-        yield Row(f"{task.name} annotations", raw_found, len(wanted), (), again or where, True)
+        yield Row(f"{task.name} annotations", raw_found, len(wanted), (), again or task.origin, True)
         yield Row(f"{task.name} records", made_found, len(wanted), tuple(broken), prepare, False)
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from llava.resumable import replaced
 
 SPLITS = ("train", "val", "test")
 VOXEL_SIZE = 0.1  # metres; part of a file name
@@ -93,8 +89,3 @@ class Layout:
                     )
                 seen[name] = split
         return scenes
-
-
-def write_json(path: Path, value: Any) -> None:
-    with replaced(path) as partial:
-        partial.write_text(json.dumps(value))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from llava.prepare.layout import Layout, write_json
+from llava.prepare.layout import Layout
 from llava.prepare.steps import Outcome
 from llava.prepare.workers import Workers
-from llava.resumable import read_json
+from llava.resumable import read_json, write_json
 from llava.tasks import TASKS, find_task
 
 
@@ -37,7 +37,7 @@ def records(layout: Layout, workers: Workers, tasks: Sequence[str] = tuple(TASKS
                 without += 1
                 continue
             made_from[path.name] = sources
-            write_json(note, made_from)
+            write_json(note, made_from, indent=None)
             done += 1
     return Outcome(done, there, without, "annotations", tuple(problems))
 

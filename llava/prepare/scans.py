@@ -7,12 +7,11 @@ instance_ids (N,) int16 (ScanNet's objectId, -1 none), aabb_obj_ids (m,) int16, 
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
-from llava.captures.scannet import read_align
+from llava.captures.scannet import data_align
 from llava.prepare.layout import Layout
 from llava.resumable import read_json, replaced
 
@@ -20,14 +19,6 @@ from llava.resumable import read_json, replaced
 NYU40_IDS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 UNKNOWN_LABEL_ID = 40  # "otherprop"
 KEYS = ("xyz", "rgb", "normal", "sem_labels", "instance_ids", "aabb_obj_ids", "aabb_corner_xyz")
-
-
-def read_label_table(path: Path) -> dict[str, int]:
-    """{raw category: nyu40 id} of `scannetv2-labels.combined.tsv`."""
-    if not path.exists():
-        raise ValueError(f"{path} is missing: it ships with ScanNet and gives labels their classes")
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
 
 
 def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,13 +52,12 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 def read_scan(layout: Layout, scene: str, labels: dict[str, int], labelled: bool = True) -> dict[str, np.ndarray]:
     """The arrays described above. `labelled=False`: a scan without segments (a test split) has points only.
 
-    ValueError: a file is missing or damaged, or the segments belong to another mesh.
+    ValueError: a file or the axis alignment is missing or damaged, or the segments belong to another mesh.
     """
     if not layout.mesh(scene).exists():
         raise ValueError(f"{layout.mesh(scene)} is missing")
     vertices, colors, faces = read_mesh(layout.mesh(scene))
-    align = read_align(layout.data, scene)
-    align = np.eye(4) if align is None else align  # ScanNet's test scans have none
+    align = data_align(layout.data, scene)
     xyz = (vertices.astype(np.float64) @ align[:3, :3].T + align[:3, 3]).astype(np.float32)
     instances = np.full(len(xyz), -1, np.int16)
     classes = np.full(len(xyz), -1, np.int8)

@@ -9,12 +9,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from llava.captures.scannet import read_label_table
 from llava.prepare import boxes, coverage, scans
-from llava.prepare.layout import Layout, write_json
+from llava.prepare.layout import Layout
 from llava.prepare.posed_images import extract_frames
 from llava.prepare.voxels import read_voxels, scan_voxels, write_voxels
 from llava.prepare.workers import Workers
-from llava.resumable import read_json
+from llava.resumable import read_json, write_json
 
 Compat = Literal["video3d"] | None
 Jobs = list[tuple[str, tuple]]
@@ -72,8 +73,8 @@ def gt_boxes(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome
         if made:
             ids.update((name, entry[0]) for name, entry in made.items())
             known.update((name, entry[1]) for name, entry in made.items())
-            write_json(layout.object_ids(split), ids)
-            write_json(layout.boxes(split, "gt"), known)
+            write_json(layout.object_ids(split), ids, indent=None)
+            write_json(layout.boxes(split, "gt"), known, indent=None)
         gaps = [name for name, entry in made.items() if boxes.has_gap(entry[0])]
         notes = tuple(f"{name}: object ids have gaps, {layout.object_ids(split).name} tells them" for name in gaps)
         outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "points", problems, notes))
@@ -91,7 +92,7 @@ def proposals(layout: Layout, workers: Workers, compat: Compat = None) -> Outcom
         made, problems = _for_each(workers, _pred_entry, jobs, f"proposals {split}")
         if made:
             known.update((name, entry[0]) for name, entry in made.items())
-            write_json(layout.boxes(split, "pred"), known)
+            write_json(layout.boxes(split, "pred"), known, indent=None)
         notes = tuple(f"{name}: empty masks {entry[1]} have no box" for name, entry in made.items() if entry[1])
         outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "mask", problems, notes))
     return _sum(outcomes, "mask")
@@ -121,7 +122,7 @@ def selection(layout: Layout, workers: Workers, compat: Compat = None) -> Outcom
     noted = _read_journal(journal)
     if noted:
         known.update((record["video_id"], record) for record in noted)
-        write_json(path, list(known.values()))
+        write_json(path, list(known.values()), indent=None)
     journal.unlink(missing_ok=True)
     todo = [scene for scene in scenes if f"scannet/{scene}" not in known]
     cells = read_voxels(layout.voxels()) if todo and layout.voxels().exists() else {}
@@ -134,7 +135,7 @@ def selection(layout: Layout, workers: Workers, compat: Compat = None) -> Outcom
 
     made, problems = _for_each(workers, coverage.select_frames, jobs, "frame choice", note)
     if made:
-        write_json(path, [*known.values(), *made.values()])
+        write_json(path, [*known.values(), *made.values()], indent=None)
         journal.unlink()
     return Outcome(len(made), len(scenes) - len(todo), len(todo) - len(ready), "images and mesh", problems)
 
@@ -160,7 +161,7 @@ def _make_points(layout: Layout, split: str, scene: str) -> None:
     scans.write_points(layout.points(split, scene), points)
 
 
-_label_table = lru_cache(maxsize=1)(scans.read_label_table)
+_label_table = lru_cache(maxsize=1)(read_label_table)
 
 
 def _gt_entry(path: Path, compat: Compat) -> tuple[list[int], list[list[float]]]:

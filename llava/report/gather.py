@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llava.resumable import read_json
 from llava.tasks import TASKS
-from llava.tasks.task import Task, read_json
+from llava.tasks.task import Task
 
 # Keys of a scores file that say how the scores were made; all other numbers in it are scores.
 CONDITIONS = ("mode", "boxes", "strategy", "frames", "split", "blind", "model", "weights", "count", "scenes")

@@ -11,7 +11,7 @@ from typing import Any
 
 from llava.report.examples import Example
 from llava.report.gather import Result, Run, statement
-from llava.report.tables import KINDS, Row, baseline_names, breakdown, headline_rows, number, title
+from llava.report.tables import KINDS, Row, baseline_names, breakdown, headline_rows, number, published_note, title
 
 ASKS = {
     "scanrefer": "Find the one object that a description means.",
@@ -51,6 +51,7 @@ def render_html(
         cards=[_card(result, rows) for result in run.results],
         baselines=baselines,
         rows=[_row(row, first, baselines) for row, first in _with_first(rows)],
+        published_note=published_note(run.results),
         published_comparable=(run.recipe or {}).get("rooms", 0) == 0 and run.recipe is not None,
         breakdowns=[_breakdown(result) for result in run.results],
         overview=_overview(run, *overview) if overview else None,
@@ -200,7 +201,7 @@ def render_markdown(run: Run, examples: dict[str, list[tuple[Example, bytes | No
         lines += ["", f"Not evaluated: {', '.join(run.missing)}."]
     lines += [
         "",
-        "Published: Video-3D LLM (CVPR 2025), 7 B parameters, 32 uniform frames, ScanNet. All scores times 100.",
+        f"{published_note(run.results)} All scores times 100.",
     ]
     for task, chosen in examples.items():
         lines += ["", f"## {title(task)}", ""]

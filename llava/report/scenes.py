@@ -8,16 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from llava.captures import open_scene
+from llava.captures.scannet import posed_images_folder, read_data_scene
 from llava.frames import canonical_strategy, read_selection, sample, uniform_indices
 from llava.geometry.voxels import max_coverage
 from llava.report.pictures import LookAt
-
-
-def scene_folder(data: Path, name: str) -> Path:
-    """Where the scene `scannet/<scene>` lies in a data folder."""
-    dataset, _, scene_id = name.rpartition("/")
-    return data / dataset / "posed_images" / scene_id
 
 
 class Scenes:
@@ -33,11 +27,10 @@ class Scenes:
 
     def look_at(self, name: str) -> LookAt | None:
         """The scene with its chosen frames; None when the data folder does not have it."""
-        folder = scene_folder(self.data, name)
-        if not folder.is_dir():
+        if not posed_images_folder(self.data, name).is_dir():
             return None
         if name not in self._looks:
-            scene = open_scene(folder)
+            scene = read_data_scene(self.data, name)
             chosen = sample(scene, self.strategy, self.max_frames, self._selection.get(name))
             self._looks[name] = LookAt(scene, tuple(dict.fromkeys(chosen)))
         return self._looks[name]

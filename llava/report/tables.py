@@ -26,8 +26,8 @@ KINDS = {
     "mt": "several targets",
 }
 METRICS = {
-    "f1": "mass F1",
-    "close_f1": "F1",
+    "f1": "F1",
+    "close_f1": "our choice F1",
     "em": "EM",
     "em_refined": "EM refined",
     "cider": "CIDEr",
@@ -102,6 +102,19 @@ def metric_title(metric: str) -> str:
     return METRICS.get(plain, plain[:1].upper() + plain[1:].replace("_", " ")) + at + threshold
 
 
+def published_note(results: Sequence[Result]) -> str:
+    """What the published numbers beside these results are of."""
+    splits: dict[str, list[str]] = {}
+    for result in results:
+        if result.task.published:
+            splits.setdefault(result.task.published_split, []).append(title(result.task.name))
+    where = "; ".join(f"{split} ({', '.join(names)})" for split, names in splits.items())
+    return (
+        "Published: Video-3D LLM (CVPR 2025), 7 B parameters, 32 uniform frames, ScanNet, detector proposals, split "
+        f"{where}."
+    )
+
+
 def title(task: str) -> str:
     """How a benchmark writes its own name."""
     return TITLES.get(task, task)
@@ -124,7 +137,7 @@ def terminal_table(results: Sequence[Result]) -> Table:
 
     rows = headline_rows(results)
     names = baseline_names(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=published_note(results), caption_justify="left")
     table.add_column("benchmark", style="bold")
     table.add_column("score")
     table.add_column("this run", justify="right", style="bold")

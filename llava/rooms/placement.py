@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from llava.rooms.furniture import Design
-from llava.rooms.room import Item, Part
+from llava.rooms.room import INWARD, Item, Part
 
 WALL_YAW = (
     math.pi,
@@ -39,11 +39,6 @@ def overlaps(box: np.ndarray, boxes: np.ndarray, gap: float = 0.0) -> np.ndarray
     """Which of `boxes` (n, 6) come nearer than `gap` metres to `box` (6,) on all three axes -> (n,) bool."""
     apart = np.abs(boxes[:, :3] - box[:3]) - (boxes[:, 3:] + box[3:]) / 2
     return (apart < gap - _TOUCH).all(1)
-
-
-def wall_normal(wall: int) -> np.ndarray:
-    """Unit vector (2,) from wall `wall` into the room."""
-    return np.array([(0.0, -1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, 0.0)][wall])
 
 
 @dataclass
@@ -111,7 +106,7 @@ class FloorPlan:
         """Position (3,) and box (6,) of `design` with its back to `wall`, `along` metres from the wall's middle."""
         local = parts_box(design.parts, (0, 0, 0), 0.0)
         back = local[1] - local[4] / 2  # y of the design's back
-        normal = wall_normal(wall)
+        normal = np.array(INWARD[wall])
         half = np.array(self.extent[:2]) / 2
         sideways = np.abs(normal[::-1])
         xy = -normal * half + normal * (gap - back) + sideways * along

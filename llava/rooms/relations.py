@@ -14,9 +14,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from llava.rooms.room import Item, Room
+from llava.rooms.room import INWARD, Item, Room
 
-INWARD = ((0.0, -1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, 0.0))  # unit vector from wall k into the room
 SIDES = {"in front": 0.0, "left": math.pi / 2, "behind": math.pi, "right": -math.pi / 2}  # bearings, radians
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+INWARD = ((0.0, -1.0), (-1.0, 0.0), (0.0, 1.0), (1.0, 0.0))  # unit vector from wall k into the room
+
 
 @dataclass(frozen=True)
 class Part:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from llava.rooms.referring import Inventory, Query
-from llava.rooms.relations import INWARD, Stance, blocked, on_side
-from llava.rooms.room import Item
+from llava.rooms.relations import Stance, blocked, on_side
+from llava.rooms.room import INWARD, Item
 from llava.rooms.walkable import walkable
 from llava.rooms.words import chance, phrase, pick, sentence
 

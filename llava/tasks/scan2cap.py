@@ -13,8 +13,9 @@ import numpy as np
 from llava.geometry.boxes import iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
+from llava.resumable import read_json
 from llava.tasks.scanrefer import THRESHOLDS, annotation_file, read_annotations
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_json, read_objects, record
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_objects, record
 from llava.types import Prediction, Sample
 
 QUESTION = " Given an object located at <coord> , describe the object in detail."
@@ -192,10 +193,13 @@ TASK = Task(
     dataset="scan2cap",
     kind="text",
     splits=("train", "val"),
+    origin="https://github.com/daveredrum/ScanRefer",
+    annotations=("scanrefer/ScanRefer_filtered_{}.json",),
     files=("scan2cap",),
     max_new_tokens=128,
     headline={"cider@0.5": "CIDEr@0.5", "bleu4@0.5": "BLEU-4@0.5", "class_word": "class word"},
     published={"cider@0.5": 83.8, "bleu4@0.5": 41.3},
+    record_boxes={"train": "gt", "val": "pred"},
     convert=convert,
     answer=answer,
     score=score,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from llava.metrics.answers import exact, refined
 from llava.metrics.captions import score_captions
-from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, read_json, record
+from llava.resumable import read_json
+from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 
 INSTRUCTION = " Answer the question simply."
@@ -82,6 +83,8 @@ TASK = Task(
     dataset="scanQA",
     kind="text",
     splits=("train", "val"),
+    origin="https://github.com/ATR-DBI/ScanQA",
+    annotations=("scanqa/ScanQA_v1.0_{}.json",),
     files=("scanqa",),
     max_new_tokens=64,
     headline={"em": "EM", "em_refined": "EM refined", "cider": "CIDEr"},

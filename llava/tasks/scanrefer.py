@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.captures.scannet import read_label_table
 from llava.metrics.grounding import best_object, pair_iou
-from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_json, read_objects, record
+from llava.resumable import read_json
+from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_objects, record
 from llava.types import Prediction
 
 QUESTION = "Identify the object according to the following description.\n"
@@ -26,19 +27,11 @@ def read_annotations(data: Path, split: str) -> list[Record] | None:
     items = read_json(path)
     if all("eval_type" in item for item in items):
         return items
-    return _add_eval_types(items, _read_nyu40(data / "scannet/meta_data/scannetv2-labels.combined.tsv"))
+    return _add_eval_types(items, read_label_table(data / "scannet/meta_data/scannetv2-labels.combined.tsv"))
 
 
 def annotation_file(data: Path, split: str) -> Path:
     return data / "benchmark" / "scanrefer" / f"ScanRefer_filtered_{split}.json"
-
-
-def _read_nyu40(path: Path) -> dict[str, int]:
-    """{raw category: nyu40 id} of ScanNet's label table."""
-    if not path.exists():
-        raise ValueError(f"{path} is missing: it ships with ScanNet and tells unique from multiple objects")
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
 
 
 def _add_eval_types(items: list[Record], nyu40: dict[str, int]) -> list[Record]:
@@ -116,6 +109,8 @@ TASK = Task(
     dataset="scanrefer",
     kind="box",
     splits=("train", "val"),
+    origin="https://github.com/daveredrum/ScanRefer",
+    annotations=("scanrefer/ScanRefer_filtered_{}.json",),
     files=("scanrefer_vg",),
     max_new_tokens=0,
     headline={

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llava.metrics.answers import cleaned_exact, refined
-from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, read_json, record
+from llava.resumable import read_json
+from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 
 INSTRUCTION = " Answer the question using a single word or phrase."
@@ -67,10 +68,15 @@ TASK = Task(
     dataset="sqa3d",
     kind="text",
     splits=("train", "val", "test"),
+    origin="https://github.com/SilongYong/SQA3D",
+    annotations=tuple(
+        f"sqa_task/balanced/v1_balanced_{kind}_{{}}_scannetv2.json" for kind in ("questions", "sqa_annotations")
+    ),
     files=("sqa3d",),
     max_new_tokens=64,
     headline={"em": "EM", "em_refined": "EM refined"},
     published={"em": 58.6},
+    published_split="test",
     convert=convert,
     answer=answer,
     score=score,

@@ -7,7 +7,6 @@ are made from such lines alone (`score`).
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llava.resumable import read_json
+from llava.resumable import read_json, write_json
 from llava.types import Prediction, Sample
 
 PLACEHOLDER = "<image>"
@@ -31,13 +30,17 @@ class Task:
     dataset: str  # its name in records and answer lines
     kind: Literal["text", "box"]
     splits: tuple[str, ...]
+    origin: str  # where its raw annotations can be had
+    annotations: tuple[str, ...]  # their files in data/benchmark, "{}" standing for the split
     files: tuple[str, ...]  # stems of data/processed/<stem>_<split>_llava_style.json; the first is written
     max_new_tokens: int  # 0 for a box task: nothing is generated
     headline: Mapping[str, str]  # score keys that print first -> column title
-    published: Mapping[str, float]  # Video-3D LLM, 32 uniform frames, by score key
+    published: Mapping[str, float]  # Video-3D LLM, 32 uniform frames, by score key, made by the same rule
     convert: Callable[[Path, str], list[Record] | None]  # raw annotations -> records; None: the split is not there
     answer: Callable[[Prediction], Record]  # the fields of an answer line that are the benchmark's own
     score: Callable[[Sequence[Record], Path | None], dict[str, float]]  # answer lines -> numbers, times 100
+    published_split: str = "val"
+    record_boxes: Mapping[str, str] = field(default_factory=dict)  # split -> whose boxes its records ask at: gt | pred
     enrich: Callable[[Path, str, list[Sample]], list[Sample]] = field(default=lambda data, split, samples: samples)
 
     def samples(self, data: Path, split: str) -> list[Sample]:
@@ -59,6 +62,10 @@ class Task:
         for record in records:
             check_scene(record["video"], known, path, record["id"])
         return self.enrich(data, split, [self._sample(record, path) for record in records])
+
+    def boxes(self, split: str, offered: str) -> str:
+        """Whose boxes the answers depend on, where boxes `offered` can be chosen from."""
+        return offered if self.kind == "box" else self.record_boxes.get(split, "none")
 
     def answer_record(self, prediction: Prediction, model_id: str, prompt: str) -> Record:
         """One line of an answers file: the reference's fields, then what scoring and the report need besides."""
@@ -90,10 +97,7 @@ class Task:
         if not records:
             raise ValueError(f"the {split} split of {self.name} in {data / 'benchmark'} holds no annotation")
         out = self.processed(data, split)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = out.with_name(f".{out.name}.{os.getpid()}")
-        partial.write_text(json.dumps(records), encoding="utf-8")
-        partial.replace(out)
+        write_json(out, records, indent=None)
         return out
 
     def _sample(self, record: Record, path: Path) -> Sample:

@@ -51,9 +51,9 @@ def test_a_wrong_depth_scale_is_noticed(kitchen: Scene) -> None:
 
 def test_a_world_that_is_not_upright_is_noticed(kitchen: Scene) -> None:
     raw = with_poses(kitchen, lambda pose: invert_pose(kitchen.align) @ pose)
-    found = check(dataclasses.replace(raw, align=np.eye(4)))
+    found = check(dataclasses.replace(raw, align=np.eye(4), doubts=("which way is up?",)))
     assert any("z axis up" in warning for warning in found.warnings)
-    assert "z is taken to be up" in describe(found)
+    assert "warning   which way is up?" in describe(found).splitlines()
 
 
 def test_damaged_and_dropped_frames_are_told(posed_images: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from llava.captures import open_scene
 from llava.captures.posed_folder import upright
-from llava.captures.scannet import read_align, read_pickle, read_posed_images
+from llava.captures.scannet import read_align, read_data_scene, read_pickle, read_posed_images
 from llava.types import Scene
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -121,14 +121,38 @@ def test_the_axis_alignment_turns_the_poses(posed_images: Path, write) -> None:
     write(posed_images.parents[2])
     scene = open_scene(posed_images)
     np.testing.assert_allclose(scene.align, ALIGN)
+    assert scene.doubts == ()
+    assert read_data_scene(posed_images.parents[2], "scannet/scene0000_00").name == scene.name
     np.testing.assert_allclose(scene.frames[1].pose, ALIGN @ raw.frames[1].pose)
     given: Scene = read_posed_images(posed_images, align=np.eye(4), name="mine")
     assert given.name == "mine"
     np.testing.assert_allclose(given.frames[1].pose, raw.frames[1].pose)
 
 
-def test_no_alignment_recorded(tmp_path: Path) -> None:
-    assert read_align(tmp_path, "scene0000_00") is None
+def test_no_alignment_recorded(posed_images: Path) -> None:
+    """A folder on its own may go on, and says so; a scene of a data folder may not, but for a test scan."""
+    root = posed_images.parents[2]
+    assert read_align(root, "scene0000_00") is None
+    (doubt,) = open_scene(posed_images).doubts
+    assert "no axis alignment is recorded" in doubt and "scene0000_00.txt" in doubt
+    with pytest.raises(ValueError, match=r"has no axis alignment: expected .*scene0000_00.txt.*llava doctor"):
+        read_data_scene(root, "scannet/scene0000_00")
+    lists = root / "scannet/meta_data"
+    lists.mkdir()
+    (lists / "scannetv2_val.txt").write_text("scene0000_00\n")
+    with pytest.raises(ValueError, match="has no axis alignment"):
+        read_data_scene(root, "scannet/scene0000_00")
+    (lists / "scannetv2_test.txt").write_text("scene0000_00\n")
+    np.testing.assert_array_equal(read_data_scene(root, "scannet/scene0000_00").align, np.eye(4))
+
+
+def test_an_unknown_up_direction_is_doubted(posed_folder: Path) -> None:
+    (doubt,) = open_scene(posed_folder).doubts
+    assert "nothing says which way is up" in doubt and str(posed_folder / "gravity-direction.txt") in doubt
+    (posed_folder / "gravity-direction.txt").write_text("0 0 -1")
+    scene = open_scene(posed_folder)
+    assert scene.doubts == ()
+    np.testing.assert_array_equal(scene.align, np.eye(4))
 
 
 def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:

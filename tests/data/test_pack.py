@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from llava.data import chat
 from llava.data.chat import COORD, GROUND, IGNORE, Chat
 from llava.data.mixture import Pack
-from llava.data.pack import PackedScenes, collate, coord_points, ground_target, pack_scene, without_views
+from llava.data.pack import PackedScenes, collate, coord_points, ground_target, pack_scene
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.geometry.boxes import rotate_quarter
 from llava.types import Batch, Sample
@@ -130,15 +131,6 @@ def test_collate_of_rows_without_objects_or_boxes(tiny_tokenizer) -> None:
     assert batch.objects.shape == (1, 0, 6) and batch.ground_targets.shape == (0, 1)
 
 
-def test_who_is_blind_sees_no_token_and_no_looks(tiny_tokenizer) -> None:
-    scene = without_views(make_scene())
-    packed = pack_scene(tiny_tokenizer, Chat(), scene, [TOLD, FOUND])
-    assert chat.SCENE not in tiny_tokenizer.decode(packed.input_ids)
-    assert all(len(value) == 0 for value in scene.inputs.values())
-    assert scene.object_masks.shape == (3, 0, 4, 4)
-    np.testing.assert_array_equal(scene.objects, OBJECTS)
-
-
 class Source:
     """A source of two scenes that counts what it is asked for."""
 
@@ -150,14 +142,13 @@ class Source:
         return make_scene()
 
 
-@pytest.mark.parametrize("blind", [False, True])
-def test_a_data_set_item_is_a_pack_of_the_plan(tiny_tokenizer, blind: bool) -> None:
+def test_a_data_set_item_is_a_pack_of_the_plan(tiny_tokenizer) -> None:
     plan = [Pack("scannet/a", (1, 0), turn=1), Pack("scannet/b", (2,))]
     source = Source()
-    packs = PackedScenes(plan, [TOLD, FOUND, LOCATED], source, tiny_tokenizer, Chat(), blind)
+    packs = PackedScenes(plan, [TOLD, FOUND, LOCATED], source, tiny_tokenizer, Chat())
     assert len(packs) == 2 and source.asked == []
     scene = make_scene().turned(1)
-    wanted = pack_scene(tiny_tokenizer, Chat(), without_views(scene) if blind else scene, [FOUND, TOLD], 1)
+    wanted = pack_scene(tiny_tokenizer, Chat(), scene, [FOUND, TOLD], 1)
     got = packs[0]
     assert source.asked == ["scannet/a"]
     for name in ("input_ids", "labels", "coord_points", "ground_targets"):
@@ -183,6 +174,45 @@ def test_a_scene_of_a_data_folder(rooms_data, tiny_recipe) -> None:
     both = open_source(rooms_data, tiny_recipe, boxes="gt+pred").load("scannet/scene0000_00")
     assert len(both.objects) > len(scene.objects)
     np.testing.assert_array_equal(both.objects[: len(scene.objects)], scene.objects)
+
+
+def test_the_blind_are_shown_nothing_and_no_frame_is_read(
+    rooms_data, tiny_recipe, tiny_tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "scannet/scene0000_00"
+    seeing = open_source(rooms_data, tiny_recipe).load(name)
+    monkeypatch.setattr("llava.data.scenes.read_data_scene", None)
+    scene = open_source(rooms_data, tiny_recipe, blind=True).load(name)
+    assert scene.num_tokens == 0 and all(len(value) == 0 for value in scene.inputs.values())
+    assert scene.inputs.keys() == seeing.inputs.keys()
+    np.testing.assert_array_equal(scene.turned(1).objects, seeing.turned(1).objects)
+    assert scene.object_masks.shape == (len(scene.objects), 0, *seeing.object_masks.shape[2:])
+    packed = pack_scene(tiny_tokenizer, Chat(), scene, [TOLD, FOUND])
+    assert chat.SCENE not in tiny_tokenizer.decode(packed.input_ids)
+
+
+def test_frames_left_out_are_told_once_a_scene(rooms_data, tiny_recipe, tmp_path, capsys) -> None:
+    data = shutil.copytree(rooms_data, tmp_path / "data")
+    folder = data / "scannet/posed_images/scene0000_00"
+    (folder / "00001.txt").write_text("-inf -inf -inf -inf\n" * 4)
+    (folder / "00002.png").unlink()
+    source = open_source(data, tiny_recipe, strategy="uniform")
+    for name in ("scene0000_00", "scene0001_00", "scene0000_00"):
+        source.load.cache_clear()  # as if there had been many others in between
+        source.load(f"scannet/{name}")
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said == (
+        "scannet/scene0000_00: 2 of 4 frames left out, the first, 00001, because: pose is not finite (the tracker lost "
+        f"the camera) (`llava scene info {folder}` tells of the others)"
+    )
+
+
+def test_a_scene_without_alignment_is_not_read(rooms_data, tiny_recipe, tmp_path) -> None:
+    data = shutil.copytree(rooms_data, tmp_path / "data")
+    shutil.rmtree(data / "embodiedscan")
+    (data / "scannet/scans/scene0000_00/scene0000_00.txt").unlink()
+    with pytest.raises(ValueError, match=r"'scene0000_00' has no axis alignment: .*scene0000_00.txt.*infos_\*.pkl"):
+        open_source(data, tiny_recipe).load("scannet/scene0000_00")
 
 
 def test_a_source_can_be_sent_to_a_worker(rooms_data, tiny_recipe) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from llava.data.scenes import no_views
 from llava.encoders import ENCODERS
 from llava.types import SceneTokens, Views
 
@@ -50,6 +51,14 @@ def test_promised_tokens_are_given(config):
 def test_no_objects(config):
     masks = config.build_processor()(make_views(config.image_size), np.empty((0, 6)))["object_masks"]
     assert masks.shape[0] == 0 and masks.shape[1] == 3
+
+
+def test_no_views(config):
+    """A blind model is shown nothing."""
+    processor, boxes = config.build_processor(), np.array([[0, 0, 0, 1, 1, 1]], np.float32)
+    shown, nothing = processor(make_views(config.image_size), boxes), processor(no_views(config.image_size), boxes)
+    assert nothing["object_masks"].shape == (1, 0, *shown["object_masks"].shape[2:])
+    assert processor.num_tokens(nothing) == 0
 
 
 def test_views_do_not_touch_each_other(config):

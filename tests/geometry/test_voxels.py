@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,7 +10,6 @@ from hypothesis.extra.numpy import arrays
 
 from llava.geometry.boxes import contains
 from llava.geometry.voxels import (
-    discretise,
     max_coverage,
     object_masks,
     pack_keys,
@@ -137,13 +134,6 @@ def test_max_coverage_equals_its_plain_twin(sets: list[set[int]], limit: int) ->
 def test_ties_go_to_the_earlier_set() -> None:
     voxels = [np.array(v) for v in ([1, 2], [5, 6, 7], [8, 9, 10], [1, 2])]
     assert max_coverage(voxels, 4) == ([1, 2, 0, 3], [3, 3, 2, 0])
-
-
-def test_reference_discretisation(golden) -> None:
-    recorded = np.load(golden("02_geometry/patch_coords.npz"))
-    np.testing.assert_array_equal(discretise(recorded["points"]), recorded["points_discrete"])
-    meta = json.loads(golden("02_geometry/meta.json").read_text())
-    np.testing.assert_array_equal(discretise(np.array(meta["discrete_point_in"])), meta["discrete_point_out"])
 
 
 @pytest.mark.parametrize(

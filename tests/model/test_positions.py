@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from llava.geometry import voxels
 from llava.model.position_encodings import discretise, sine3d
 from llava.model.positions import Positions
 
@@ -37,13 +38,9 @@ def test_discretise_agrees_with_the_reference(golden):
     for name in ("points", "avg"):
         voxel = discretise(torch.from_numpy(arrays[name]), 0.1, (-15, -15, -5), (15, 15, 5))
         assert torch.equal(voxel, torch.from_numpy(arrays[f"{name}_discrete"]))
-
-
-def test_discretise_agrees_with_geometry(rng):
-    points = torch.rand(2000, 3, generator=rng) * 40 - 20
-    points[:300] = torch.round(points[:300] * 20) / 20  # half-way cases
-    ours = discretise(points, voxels.VOXEL_SIZE, voxels.WORLD_LOW, voxels.WORLD_HIGH)
-    assert np.array_equal(ours.numpy(), voxels.discretise(points.numpy()))
+    meta = json.loads((golden("02_geometry") / "meta.json").read_text())
+    halves = discretise(torch.tensor(meta["discrete_point_in"]), 0.1, (-15, -15, -5), (15, 15, 5))
+    assert halves.tolist() == meta["discrete_point_out"]
 
 
 def test_points_without_depth_get_no_encoding():

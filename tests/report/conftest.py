@@ -35,6 +35,9 @@ def data(room, tmp_path_factory) -> Path:
         Image.fromarray(frames.color[i]).save(folder / f"{i:05d}.jpg")
         Image.fromarray((1000 * frames.depth[i]).astype(np.uint16)).save(folder / f"{i:05d}.png")
         np.savetxt(folder / f"{i:05d}.txt", pose)
+    text = root / f"scannet/scans/{SCENE}/{SCENE}.txt"  # the poses are those of the aligned room already
+    text.parent.mkdir(parents=True)
+    text.write_text(f"axisAlignment = {' '.join(map(str, np.eye(4).ravel()))}\n")
     camera = np.eye(4)
     camera[:3, :3] = intrinsics(SIZE)
     for name in ("intrinsic.txt", "depth_intrinsic.txt"):

@@ -10,7 +10,8 @@ import pytest
 from llava.rooms.furniture import CATALOGUE, CLASSES, CLUTTER, COLORS, NYU40, choose_color, design
 from llava.rooms.kinds import ROOM_KINDS
 from llava.rooms.layout import LEAST, MOST, askable, make_room
-from llava.rooms.placement import overlaps, parts_box, wall_normal
+from llava.rooms.placement import overlaps, parts_box
+from llava.rooms.room import INWARD
 from llava.rooms.walkable import CELL, walkable
 
 SEEDS = range(60)
@@ -71,7 +72,7 @@ def test_things_at_a_wall_touch_it_and_face_the_room(rooms):
         for item in furniture(room):
             if item.wall is None:
                 continue
-            normal = wall_normal(item.wall)
+            normal = np.array(INWARD[item.wall])
             np.testing.assert_allclose(item.front, normal, atol=1e-9)
             half = np.array(room.extent[:2]) / 2
             back = item.box[:2] - np.abs(normal) * item.box[3:5] / 2 * np.sign(normal)

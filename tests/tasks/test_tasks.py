@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,19 @@ def test_words_of_an_object() -> None:
     assert gold_color(["a grey chair", "the gray chair by the red sofa"]) == "gray"
     assert gold_color(["a red chair by a blue sofa"]) is None
     assert gold_color(["a chair"]) is None
+
+
+def test_the_heads_temperature_decides_who_is_likely() -> None:
+    """At 0.07 the better of two objects holds 0.4 of the probability alone; at 1 it takes both."""
+    task, boxes = TASKS["multi3drefer"], np.array([[0, 0, 0, 1, 1, 1], [5, 0, 0, 1, 1, 1.0]])
+    sample = Sample(0, task.name, "scannet/a", "q", "<ground>", boxes=boxes, meta={"question_type": "mt"})
+    found = Prediction(sample, objects=boxes, scores=np.array([0.5, 0.3, -1.0]))
+    warm = task.answer_record(replace(found, temperature=1.0), "m", "p")
+    cold = task.answer_record(replace(found, temperature=0.07), "m", "p")
+    assert (len(warm["pred_boxes"]), len(cold["pred_boxes"])) == (1, 1)
+    assert task.score([warm], None)["close_f1@0.5"] == 100 > task.score([cold], None)["close_f1@0.5"]
+    del cold["temperature"]  # as the reference writes it
+    assert task.score([cold], None)["close_f1@0.5"] < 100
 
 
 def test_unknown_task_is_met_with_the_nearest_name() -> None:

@@ -89,7 +89,7 @@ def _make(chosen: Pretraining) -> None:
 
     packs = ImagePacks(seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config)
     told = tell_words(model, saying["table"])
-    train_on(packs, model, tokenizer, recipe.train, work)
+    train_on(packs, model, tokenizer, recipe, work)
     told.remove()
     scores = picture_scores(model.eval(), packs, unseen)
     print("questions about rooms never seen:", _rounded(scores))

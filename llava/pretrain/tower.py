@@ -81,7 +81,7 @@ class Pixels:
 
 def to_pixels(images: np.ndarray) -> torch.Tensor:
     """uint8 (N, S, S, 3) -> what the tower reads, (N, 3, S, S) in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return torch.from_numpy(np.array(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _words(corpus: Sequence[Pictures]) -> dict[str, list[str]]:

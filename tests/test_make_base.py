@@ -10,9 +10,18 @@ from llava.make_base import pretrain_base
 from llava.model.checkpoint import is_finished
 from llava.resumable import read_json
 
-TINY = """--pictures.rooms 3 --pictures.held-out 1 --pictures.pictures 2 --pictures.vocabulary 400
- --pictures.tower-steps 2 --pictures.tower-batch 2 --pictures.align-steps 4
- --train.packs 5 --train.questions-per-scene 3""".split()
+SETTINGS = {
+    "--pictures.rooms": 3,
+    "--pictures.held-out": 1,
+    "--pictures.pictures": 2,
+    "--pictures.vocabulary": 400,
+    "--pictures.tower-steps": 2,
+    "--pictures.tower-batch": 2,
+    "--pictures.align-steps": 4,
+    "--train.packs": 5,
+    "--train.questions-per-scene": 3,
+}
+TINY = [str(part) for setting in SETTINGS.items() for part in setting]
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""Does the position encoding help, and which? The same budget with sin3d, mlp, none, and blind.
+
+    python benchmarks/position_encoding.py --data data-rooms-560
+
+Writes benchmarks/position_encoding.json and prints the table of benchmarks/position_encoding.md.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import tyro
+from arms import Arm, conditions, table, train_and_evaluate
+
+ARMS = (
+    Arm("sin3d"),
+    Arm("mlp", ("--positions.kind", "mlp")),
+    Arm("none", ("--positions.kind", "none")),
+    Arm("blind", ("--data.blind",)),
+)
+
+
+def main(
+    data: Path,
+    recipe: str = "rooms",
+    packs: int = 1500,
+    seeds: tuple[int, ...] = (0, 1),
+    jobs: int = 2,
+    out: Path = Path("checkpoints/position_encoding"),
+) -> None:
+    """Train and score every arm with every seed."""
+    budget = ("--train.packs", str(packs))
+    arms = [Arm(arm.name, (*budget, *arm.train)) for arm in ARMS]
+    found = train_and_evaluate(arms, seeds, recipe, data, out, jobs)
+    stated = {"conditions": conditions(sys.argv), "packs": packs, "seeds": seeds, "scores": found}
+    Path(__file__).with_suffix(".json").write_text(json.dumps(stated, indent=1) + "\n")
+    print(stated["conditions"], table(found), sep="\n\n")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

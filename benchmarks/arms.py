@@ -73,7 +73,7 @@ def _score(arm: Arm, checkpoint: Path, data: Path, results: Path) -> dict[str, f
     found = {}
     for benchmark, names in SCORES.items():
         (path,) = [p for p in (results / benchmark).glob("*.json") if not p.name.endswith(".run.json")]
-        scores = json.loads(path.read_text())["scores"]
+        scores = json.loads(path.read_text())
         found |= {f"{benchmark} {name}": scores[name] for name in names}
     return found
 

@@ -94,7 +94,7 @@ def _make(chosen: Pretraining) -> None:
     scores = picture_scores(model.eval(), packs, unseen)
     print("questions about rooms never seen:", _rounded(scores))
     save(model.to(torch.bfloat16), chosen.out, tokenizer, recipe.to_dict())
-    write_json(chosen.out / "scores.json", seeing["scores"] | scores)
+    write_json(chosen.out / "scores.json", {"patches": seeing["scores"], "questions": scores})
     print(f"base model: {chosen.out}")
 
 

@@ -30,7 +30,8 @@ def test_a_base_model_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture) 
     pretrain_base(arguments)
     assert is_finished(tmp_path / "base")
     scores = read_json(tmp_path / "base/scores.json")
-    assert {"label", "color"} < set(scores) and all(0 <= value <= 100 for value in scores.values())
+    assert set(scores["patches"]) == {"label", "color"} and scores["questions"]
+    assert all(0 <= value <= 100 for of in scores.values() for value in of.values())
     stages = [tmp_path / "work" / name for name in ("tower.pt", "words.pt", "tokenizer")]
     made = [stage.stat().st_mtime_ns for stage in stages]
     pretrain_base(arguments)  # again: nothing is left to do but to measure

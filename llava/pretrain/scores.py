@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def picture_scores(model: SceneLM, packs: ImagePacks, corpus: Sequence[Pictures], rounds: int = 2) -> dict[str, float]:
     """Right answers in percent by kind of question, greedy and exact, about pictures that were never seen.
 
-    A box question counts as right when the best-scoring box (or the zero target) is one of those meant.
+    Lists are left out: they may come in any order. A box question counts as right when the best-scoring box (or
+    the zero target) is one of those meant.
     """
     found: dict[str, list[bool]] = {}
     end = packs.tokenizer.convert_tokens_to_ids("<|im_end|>")
@@ -30,6 +31,7 @@ def picture_scores(model: SceneLM, packs: ImagePacks, corpus: Sequence[Pictures]
     for number, pictures in enumerate(list(corpus) * rounds):
         rng = np.random.default_rng([packs.config.seed, 2, number])
         scene, samples = packs.questions_about(pictures, packs.hung(pictures, rng), rng)
+        samples = [sample for sample in samples if sample.meta["kind"] != "list"]
         prefix = prefill(model, torch.tensor(prefix_ids(packs.tokenizer, packs.chat, scene.num_tokens)), scene.inputs)
         told, boxed = [s for s in samples if s.boxes is None], [s for s in samples if s.boxes is not None]
         asked = [torch.tensor(question_ids(packs.tokenizer, s.question)) for s in told]

@@ -69,7 +69,7 @@ def _make(chosen: Pretraining) -> None:
     tower, projector = model.encoder.tower, model.encoder.projector
 
     def see() -> dict[str, Any]:
-        heads = train_tower(tower, eyes, seen, config)
+        heads = train_tower(tower, eyes, seen, config, work / "tower-unfinished.pt")
         return {"tower": tower.state_dict(), "scores": patch_accuracy(tower, heads, unseen, seen)}
 
     seeing = _stage(work / "tower.pt", see)

@@ -13,7 +13,7 @@ class PretrainConfig:
     pictures: int = 8  # a room
     held_out: int = 60  # further rooms, for the scores in the model card
     vocabulary: int = 1024
-    tower_steps: int = 9000
+    tower_steps: int = 14000
     tower_batch: int = 32  # pictures
     tower_lr: float = 1e-3
     align_steps: int = 500

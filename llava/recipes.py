@@ -79,7 +79,7 @@ ROOMS = Recipe(
     head=GroundHead(input_norm=True),
     data=DataConfig(max_frames=8, train_boxes="gt+pred"),
     train=TrainConfig(
-        packs=4000,
+        packs=6500,
         questions_per_scene=16,
         lr=1e-3,
         lr_projector=3e-4,
@@ -88,7 +88,7 @@ ROOMS = Recipe(
         turn=True,
     ),
     base=ROOMS_BASE,
-    blind_packs=1200,
+    blind_packs=2000,
     rooms=560,
 )
 ROOMS_DEBUG = replace(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count, islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -227,17 +228,54 @@ def test_the_projector_learns_to_say_words(corpus: list[Pictures], packs: ImageP
     assert unexplained() < 0.7
 
 
-def test_the_tower_learns_classes_and_colors(corpus: list[Pictures], tiny_recipe) -> None:
+def test_the_tower_learns_classes_and_colors(corpus: list[Pictures], tiny_recipe, tmp_path: Path) -> None:
     torch.manual_seed(0)
     tower = tiny_recipe.encoder.build_module(48).tower
     few = corpus[:1]
     config = PretrainConfig(tower_steps=60, tower_batch=3, tower_lr=3e-3)
-    heads = stage_one.train_tower(tower, tiny_recipe.encoder, few, config)
-    assert set(heads) == {"label", "color"}
+    heads = stage_one.train_tower(tower, tiny_recipe.encoder, few, config, tmp_path / "unfinished.pt")
+    assert set(heads) == {"label", "color"} and not list(tmp_path.iterdir())
     learnt = stage_one.patch_accuracy(tower, heads, few, few)
     torch.manual_seed(0)
     fresh = stage_one.patch_accuracy(tiny_recipe.encoder.build_module(48).tower, heads, few, few)
     assert all(learnt[key] > fresh[key] + 20 for key in heads), (learnt, fresh)
+
+
+def test_a_tower_goes_on_where_it_was_killed(
+    corpus: list[Pictures], tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, unfinished = PretrainConfig(tower_steps=6, tower_batch=2), tmp_path / "unfinished.pt"
+    monkeypatch.setattr(stage_one, "SAVE_STEPS", 2)
+
+    def trained() -> torch.nn.Module:
+        torch.manual_seed(0)
+        tower = tiny_recipe.encoder.build_module(48).tower
+        stage_one.train_tower(tower, tiny_recipe.encoder, corpus[:1], config, unfinished)
+        return tower
+
+    whole, mirrored, calls = trained(), stage_one._mirrored, []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return mirrored(*arguments)
+
+    monkeypatch.setattr(stage_one, "_mirrored", killed)
+    with pytest.raises(KeyboardInterrupt):
+        trained()
+    assert unfinished.exists()
+    monkeypatch.setattr(stage_one, "_mirrored", mirrored)
+    again = trained()
+    for (name, one), other in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_rare_classes_weigh_more_and_the_average_is_one() -> None:
+    labels = torch.tensor([0] * 90 + [1] * 10)
+    weights = stage_one.rarity(labels, 2)
+    assert weights[1] == pytest.approx(3 * weights[0])
+    assert weights[labels].mean() == pytest.approx(1)
 
 
 def test_a_word_that_was_never_seen_is_no_patch_told_right(corpus: list[Pictures], tiny_recipe) -> None:

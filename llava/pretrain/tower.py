@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,39 +13,67 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from llava.pretrain_config import PretrainConfig
+from llava.resumable import replaced
 from llava.rooms.pictures import Pictures
 
 if TYPE_CHECKING:
     from llava.encoders.siglip import Siglip
 
+SAVE_STEPS = 500  # between two states that a killed run can go on from
 
-def train_tower(tower: nn.Module, encoder: Siglip, corpus: Sequence[Pictures], config: PretrainConfig) -> nn.ModuleDict:
+
+def train_tower(
+    tower: nn.Module, encoder: Siglip, corpus: Sequence[Pictures], config: PretrainConfig, unfinished: Path
+) -> nn.ModuleDict:
     """Teach the tower to tell the class and the colour of what each patch shows.
 
+    A killed run goes on from the file `unfinished`, which is removed at the end, and ends with the same weights.
     Returns the two linear heads that were learnt with it; they serve to measure the tower and are then thrown away.
     """
     images, targets, words = _patch_labels(corpus)
+    weights = rarity(targets["label"], len(words["label"]))
     heads = nn.ModuleDict({key: nn.Linear(encoder.hidden_size, len(words[key])) for key in words})
-    parameters = [*tower.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.tower_lr, weight_decay=0.05, betas=(0.9, 0.98))
+    learning = nn.ModuleDict({"tower": tower, "heads": heads})
+    optimizer = torch.optim.AdamW(learning.parameters(), lr=config.tower_lr, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.tower_lr, config.tower_steps, pct_start=0.05)
-    rng = np.random.default_rng(config.seed)
-    bar = tqdm(range(config.tower_steps), desc="tower", mininterval=10)
+    parts, begin = {"learning": learning, "optimizer": optimizer, "schedule": schedule}, 0
+    if unfinished.exists():
+        saved = torch.load(unfinished, weights_only=True)
+        begin = saved.pop("step")
+        for name, state in saved.items():
+            parts[name].load_state_dict(state)
+    bar = tqdm(range(begin, config.tower_steps), desc="tower", initial=begin, total=config.tower_steps, mininterval=10)
     for step in bar:
+        rng = np.random.default_rng([config.seed, 4, step])
         chosen = np.sort(rng.integers(len(images), size=config.tower_batch))
         pixels, wanted = _mirrored(images[chosen], {key: target[chosen] for key, target in targets.items()}, rng)
         with torch.autocast("cpu", torch.bfloat16):
             features = tower(pixels).last_hidden_state
-            logits = {key: head(features) for key, head in heads.items()}
-        loss = sum(F.cross_entropy(logits[key].flatten(0, 1).float(), wanted[key].flatten()) for key in heads)
+            logits = {key: head(features).flatten(0, 1) for key, head in heads.items()}
+        losses = sum(F.cross_entropy(logits[key].float(), wanted[key].flatten(), reduction="none") for key in heads)
+        loss = (losses * weights[wanted["label"].flatten()]).mean()
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(learning.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         if step % 50 == 0:
             bar.set_postfix(loss=f"{loss.item():.3f}")
+        if (step + 1) % SAVE_STEPS == 0:
+            with replaced(unfinished) as partial:
+                torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, partial)
+    unfinished.unlink(missing_ok=True)
     return heads
+
+
+def rarity(labels: torch.Tensor, count: int) -> torch.Tensor:
+    """(count,) weight of each class: one over the root of how common it is, 1 on average over all patches.
+
+    Most patches show walls, floors and a few common things; the rare ones are asked about just as often.
+    """
+    common = torch.bincount(labels.flatten(), minlength=count).clamp(min=1).float()
+    weights = common.rsqrt()
+    return weights * common.sum() / (weights * common).sum()
 
 
 @torch.no_grad()

@@ -13,9 +13,10 @@ class PretrainConfig:
     pictures: int = 8  # a room
     held_out: int = 60  # further rooms, for the scores in the model card
     vocabulary: int = 1024
-    tower_steps: int = 14000
+    tower_steps: int = 9000
     tower_batch: int = 32  # pictures
     tower_lr: float = 1e-3
+    tower_lr_matrices: float = 3e-3  # Muon's, for the matrices inside the layers
     align_steps: int = 500
     terse: float = 0.25  # share of packs, the first ones, that ask the simplest questions about boards of words
     boards: float = 0.4  # share of packs, those included, that show words on a board

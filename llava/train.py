@@ -21,6 +21,7 @@ from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
 from llava.model.checkpoint import RECIPE_FILE, is_finished
+from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
 from llava.train_config import PARTS, DataConfig, TrainConfig
@@ -63,8 +64,12 @@ class PackTrainer(Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            optimizer, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            self.optimizer = optimizer(parameter_groups(self.model, self.recipe.train), **kwargs)
+            groups = parameter_groups(self.model, self.recipe.train)
+            if any(group["muon"] for group in groups):
+                self.optimizer = MuonAdamW(groups)
+            else:
+                optimizer, kwargs = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+                self.optimizer = optimizer(groups, **kwargs)
         return self.optimizer
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
@@ -106,20 +111,30 @@ def freeze(model: SceneLM, tune: tuple[str, ...]) -> None:
 
 
 def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
-    """AdamW groups of what learns, by part and by whether weight decay applies (not to biases, norms, vectors)."""
-    rates = {"tower": config.lr_tower, "projector": config.lr_projector}
+    """Groups of what learns: by part, by whether weight decay applies (not to biases, norms, vectors), and Muon's."""
+    rates = {"tower": config.lr_tower, "projector": config.lr_projector, "matrices": config.lr_matrices}
     groups: dict[tuple[str, bool], list] = defaultdict(list)
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[part_of(name), parameter.ndim >= 2].append(parameter)
+            part = part_of(name)
+            if part == "language" and config.lr_matrices is not None and is_layer_matrix(name, parameter):
+                part = "matrices"
+            groups[part, parameter.ndim >= 2].append(parameter)
     return [
-        {"params": params, "lr": rates.get(part, config.lr), "weight_decay": config.weight_decay if decay else 0.0}
+        {
+            "params": params,
+            "lr": rates.get(part, config.lr),
+            "weight_decay": config.weight_decay if decay else 0.0,
+            "muon": part == "matrices",
+        }
         for (part, decay), params in groups.items()
     ]
 
 
 def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingArguments:
     """The Trainer's own settings; a machine without a GPU is asked for by name (see LIBRARIES.md)."""
+    if config.deepspeed and config.lr_matrices is not None:
+        raise ValueError("train.lr_matrices (Muon) needs whole matrices, and DeepSpeed cuts them up: give one of them")
     cpu = not torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(out),

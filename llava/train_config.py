@@ -31,6 +31,7 @@ class TrainConfig:
     lr: float = 1e-5
     lr_tower: float = 2e-6
     lr_projector: float = 1e-5
+    lr_matrices: float | None = None  # Muon's, for the matrices in the language model's layers; None: AdamW at `lr`
     tune: tuple[str, ...] = PARTS  # the parts that learn; the others stay as they were
     weight_decay: float = 0.0
     warmup: float = 0.03  # share of all steps

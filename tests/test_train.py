@@ -354,6 +354,22 @@ def test_each_part_has_its_rate(tiny_base: Path, tiny_recipe: Recipe) -> None:
         assert found[id(parameter)] == (rates.get(part_of(name), 3e-4), decay), name
 
 
+def test_matrices_of_the_language_models_layers_have_their_own_rate(tiny_base: Path, tiny_recipe: Recipe) -> None:
+    model = load(tiny_base)
+    freeze(model, PARTS)
+    groups = parameter_groups(model, replace(tiny_recipe.train, lr=3e-4, lr_matrices=5e-3))
+    found = {id(p): (group["lr"], group["muon"]) for group in groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        inside = name.startswith("language_model.model.layers.") and parameter.ndim == 2
+        assert found[id(parameter)][1] == inside, name
+        assert (found[id(parameter)][0] == 5e-3) == inside, name
+
+
+def test_muon_needs_whole_matrices(run) -> None:
+    with pytest.raises(ValueError, match=r"lr_matrices \(Muon\) needs whole matrices"):
+        run(packs=1, lr_matrices=1e-3, deepspeed="zero2.json")
+
+
 def test_the_optimizer_is_given_these_rates(run) -> None:
     trainer = run(packs=1, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4, tune=PARTS)
     assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {3e-4, 1e-4, 2e-4}

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.pretrain_config import PretrainConfig
 from llava.resumable import replaced
 from llava.rooms.pictures import Pictures
@@ -34,8 +35,11 @@ def train_tower(
     weights = rarity(targets["label"], len(words["label"]))
     heads = nn.ModuleDict({key: nn.Linear(encoder.hidden_size, len(words[key])) for key in words})
     learning = nn.ModuleDict({"tower": tower, "heads": heads})
-    optimizer = torch.optim.AdamW(learning.parameters(), lr=config.tower_lr, weight_decay=0.05, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.tower_lr, config.tower_steps, pct_start=0.05)
+    optimizer = MuonAdamW(_groups(learning, config), betas=(0.9, 0.98))
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, peaks, config.tower_steps, pct_start=0.05, cycle_momentum=False
+    )
     parts, begin = {"learning": learning, "optimizer": optimizer, "schedule": schedule}, 0
     if unfinished.exists():
         saved = torch.load(unfinished, weights_only=True)
@@ -64,6 +68,16 @@ def train_tower(
                 torch.save({name: part.state_dict() for name, part in parts.items()} | {"step": step + 1}, partial)
     unfinished.unlink(missing_ok=True)
     return heads
+
+
+def _groups(learning: nn.Module, config: PretrainConfig) -> list[dict]:
+    matrices, others = [], []
+    for name, parameter in learning.named_parameters():
+        (matrices if is_layer_matrix(name, parameter) else others).append(parameter)
+    return [
+        {"params": matrices, "lr": config.tower_lr_matrices, "weight_decay": 0.05, "muon": True},
+        {"params": others, "lr": config.tower_lr, "weight_decay": 0.05},
+    ]
 
 
 def rarity(labels: torch.Tensor, count: int) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""What `llava pretrain` does: pictures, tokenizer, tower, words, reading, scores.
+"""What `llava pretrain` does: pictures, tokenizer, tower, reading words, saying patches in words, reading pictures.
 
 Every stage leaves its result in the work folder; a killed run goes on behind the last one that is there.
 """
@@ -67,29 +67,35 @@ def _make(chosen: Pretraining) -> None:
     torch.manual_seed(config.seed)
     model = new_model(recipe, tokenizer)
     tower, projector = model.encoder.tower, model.encoder.projector
+    packs = ImagePacks(seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config)
 
     def see() -> dict[str, Any]:
         heads = train_tower(tower, eyes, seen, config, work / "tower-unfinished.pt")
         return {"tower": tower.state_dict(), "scores": patch_accuracy(tower, heads, unseen, seen)}
 
     seeing = _stage(work / "tower.pt", see)
-    tower.load_state_dict(seeing["tower"])
     print("patches of rooms never seen:", _rounded(seeing["scores"]))
+
+    def read_words() -> dict[str, Any]:
+        torch.manual_seed(config.seed)
+        table = draw_words(model)
+        told = tell_words(model, table)
+        train_on(packs.words, model, tokenizer, recipe, work / "words")
+        told.remove()
+        return {"table": table, "model": model.state_dict()}
+
+    reading = _stage(work / "reading.pt", read_words)
+    model.load_state_dict(reading["model"])
+    tower.load_state_dict(seeing["tower"])
 
     def align() -> dict[str, Any]:
         torch.manual_seed(config.seed)
-        table = draw_words(model)
-        align_words(model, table, tokenizer, seen, config)
-        return {"table": table, "projector": projector.state_dict()}
+        align_words(model, reading["table"], tokenizer, seen, config)
+        return projector.state_dict()
 
-    saying = _stage(work / "words.pt", align)
-    projector.load_state_dict(saying["projector"])
-    with torch.no_grad():
-        model.get_input_embeddings().weight.copy_(saying["table"])
-
-    packs = ImagePacks(seen, recipe.train.packs, recipe.train.questions_per_scene, eyes, tokenizer, recipe.chat, config)
-    told = tell_words(model, saying["table"])
-    train_on(packs, model, tokenizer, recipe, work)
+    projector.load_state_dict(_stage(work / "projector.pt", align))
+    told = tell_words(model, reading["table"])
+    train_on(packs.pictures, model, tokenizer, recipe, work / "pictures")
     told.remove()
     scores = picture_scores(model.eval(), packs, unseen)
     print("questions about rooms never seen:", _rounded(scores))

@@ -18,9 +18,10 @@ class PretrainConfig:
     tower_lr: float = 1e-3
     tower_lr_matrices: float = 3e-3  # Muon's, for the matrices inside the layers
     align_steps: int = 500
-    terse: float = 0.25  # share of packs, the first ones, that ask the simplest questions about boards of words
-    boards: float = 0.4  # share of packs, those included, that show words on a board
-    told: float = 0.8  # share of packs that tell the words of each patch, right after the boards; falls to 0
+    word_packs: int = 8000  # packs that are read before any is seen
+    terse: float = 0.3  # share of these, the first ones, that ask the simplest questions about boards of words
+    boards: float = 0.5  # share of these, those included, that show words on a board; the others show told pictures
+    told: float = 0.3  # share of the packs of pictures that tell the words of each patch; falls to 0
     posters: float = 0.67  # share of packs whose pictures have places
     lookups: float = 0.5  # share of those that only ask what lies at a place, many times over
     seed: int = 0

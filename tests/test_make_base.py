@@ -18,7 +18,8 @@ SETTINGS = {
     "--pictures.tower-steps": 2,
     "--pictures.tower-batch": 2,
     "--pictures.align-steps": 4,
-    "--train.packs": 5,
+    "--pictures.word-packs": 4,
+    "--train.packs": 3,
     "--train.questions-per-scene": 3,
 }
 TINY = [str(part) for setting in SETTINGS.items() for part in setting]
@@ -32,7 +33,7 @@ def test_a_base_model_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture) 
     scores = read_json(tmp_path / "base/scores.json")
     assert set(scores["patches"]) == {"label", "color"} and scores["questions"]
     assert all(0 <= value <= 100 for of in scores.values() for value in of.values())
-    stages = [tmp_path / "work" / name for name in ("tower.pt", "words.pt", "tokenizer")]
+    stages = [tmp_path / "work" / name for name in ("tower.pt", "reading.pt", "projector.pt", "tokenizer")]
     made = [stage.stat().st_mtime_ns for stage in stages]
     pretrain_base(arguments)  # again: nothing is left to do but to measure
     assert [stage.stat().st_mtime_ns for stage in stages] == made

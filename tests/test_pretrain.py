@@ -122,7 +122,8 @@ def test_a_board_has_one_thing_a_cell(corpus: list[Pictures]) -> None:
 
 @pytest.fixture
 def packs(corpus, tiny_recipe, tiny_tokenizer) -> ImagePacks:
-    return ImagePacks(corpus, 30, 5, tiny_recipe.encoder, tiny_tokenizer, tiny_recipe.chat, PretrainConfig())
+    config = PretrainConfig(word_packs=24)
+    return ImagePacks(corpus, 6, 5, tiny_recipe.encoder, tiny_tokenizer, tiny_recipe.chat, config)
 
 
 def test_a_pack_is_always_the_same(packs: ImagePacks) -> None:
@@ -152,14 +153,17 @@ def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
 
 
 def test_packs_get_harder(packs: ImagePacks, corpus: list[Pictures]) -> None:
-    """Terse boards of words, boards, pictures told in words, and in the end pictures that must be looked at."""
-    packs = ImagePacks(corpus, 400, 5, packs.encoder, packs.tokenizer, packs.chat, packs.config)
-    scenes = {share: [packs[int(share * 400) + i].scene.inputs for i in range(8)] for share in (0, 0.3, 0.45, 0.98)}
-    told = {share: [bool((s["words"] >= 0).any()) for s in found] for share, found in scenes.items()}
-    blank = {share: [bool((s["pixel_values"] == -1).all()) for s in found] for share, found in scenes.items()}
-    assert all(blank[0]) and all(blank[0.3]) and not any(blank[0.45]) and not any(blank[0.98])
-    assert all(told[0]) and all(told[0.3]) and np.mean(told[0.45]) > 0.3 and np.mean(told[0.98]) < 0.3
-    assert not any(s["valid"].any() for s in scenes[0]) and any(s["valid"].any() for s in scenes[0.3])
+    """Terse boards of words, boards, pictures told in words; then pictures that must ever more often be looked at."""
+    config = PretrainConfig(word_packs=200, terse=0.2, boards=0.5, told=0.6)
+    packs = ImagePacks(corpus, 200, 5, packs.encoder, packs.tokenizer, packs.chat, config)
+    assert list(packs.words.indices) == list(range(200)) and list(packs.pictures.indices) == list(range(200, 400))
+    scenes = {start: [packs[start + i].scene.inputs for i in range(16)] for start in (0, 80, 150, 200, 384)}
+    told = {start: [bool((s["words"] >= 0).any()) for s in found] for start, found in scenes.items()}
+    blank = {start: [bool((s["pixel_values"] == -1).all()) for s in found] for start, found in scenes.items()}
+    placed = {start: [bool(s["valid"].any()) for s in found] for start, found in scenes.items()}
+    assert all(blank[0] + blank[80]) and not any(blank[150] + blank[200] + blank[384])
+    assert all(told[0] + told[80] + told[150]) and 0.3 < np.mean(told[200]) < 0.9 and np.mean(told[384]) < 0.2
+    assert not any(placed[0]) and any(placed[80]) and any(placed[384])
 
 
 def test_the_things_meant_are_the_right_boxes(packs: ImagePacks, corpus: list[Pictures]) -> None:

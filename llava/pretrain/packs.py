@@ -1,4 +1,4 @@
-"""Third stage of the base model: packs of questions about a few pictures of one room, from terse to real."""
+"""What the base model reads: packs of questions about a few pictures of one room, from terse to real."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch.utils.data import Dataset, Subset
 from transformers import PreTrainedTokenizerBase
 
 from llava.data.chat import Chat
@@ -21,12 +22,12 @@ from llava.rooms.pictures import Pictures
 from llava.types import Sample
 
 
-class ImagePacks(torch.utils.data.Dataset):
+class ImagePacks(Dataset):
     """Scene packs whose scene is a handful of pictures of one room; pack `index` is always the same one.
 
-    They get harder: boards of words first, then pictures, whose patches are told in words ever less often.
-    A small model learns to compare and to look up on the boards within minutes, and never learns it from
-    hundreds of noisy tokens (benchmarks/LOG.md).
+    They get harder. `words` need no eyes: boards of words first, then pictures whose patches are told in words;
+    `pictures` come after them, and are told in words ever less often. A small model learns to compare and to look up
+    on the boards within minutes, and never learns it from hundreds of noisy tokens (benchmarks/LOG.md).
     """
 
     def __init__(
@@ -43,18 +44,25 @@ class ImagePacks(torch.utils.data.Dataset):
         self.encoder, self.tokenizer, self.chat, self.config = encoder, tokenizer, chat, config
 
     def __len__(self) -> int:
-        return self.packs
+        return self.config.word_packs + self.packs
+
+    @property
+    def words(self) -> Subset:
+        """The first stage of reading."""
+        return Subset(self, range(self.config.word_packs))
+
+    @property
+    def pictures(self) -> Subset:
+        """The second."""
+        return Subset(self, range(self.config.word_packs, len(self)))
 
     def __getitem__(self, index: int) -> PackedScene:
         rng = np.random.default_rng([self.config.seed, 1, index])
         pictures = self.corpus[int(rng.integers(len(self.corpus)))]
-        progress, boards = index / self.packs, self.config.boards
-        if progress < boards:
-            shown, told = board(pictures, self.encoder.cells, rng), True
-        else:
-            shown = self.hung(pictures, rng)
-            told = rng.random() < self.config.told * (1 - progress) / (1 - boards)
-        scene, samples = self.questions_about(pictures, shown, rng, told, terse=progress < self.config.terse)
+        config, begun, seen = self.config, index / self.config.word_packs, index - self.config.word_packs
+        shown = board(pictures, self.encoder.cells, rng) if begun < config.boards else self.hung(pictures, rng)
+        told = seen < 0 or rng.random() < config.told * (1 - seen / self.packs)
+        scene, samples = self.questions_about(pictures, shown, rng, bool(told), terse=begun < config.terse)
         return pack_scene(self.tokenizer, self.chat, scene, samples)
 
     def hung(self, pictures: Pictures, rng: np.random.Generator) -> Posters:

@@ -1,4 +1,4 @@
-"""Second stage of the base model: a patch is said in words, by the projector or by what is known about it."""
+"""A patch said in words, by the projector or by what is known about it."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ ROOMS_FROM_PICTURES = replace(
     ROOMS,
     name="rooms-base",
     data=replace(ROOMS.data, tasks=("pictures",), train_boxes="none"),
-    train=replace(ROOMS.train, packs=14000, lr_matrices=3e-3, turn=False, threads=1, log_steps=50, save_steps=1000),
+    train=replace(ROOMS.train, packs=10000, lr_matrices=3e-3, turn=False, threads=1, log_steps=50, save_steps=1000),
     base=None,
     blind_packs=0,
     rooms=0,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from tyro.conf import Positional
@@ -170,6 +171,26 @@ def evaluate(
     evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit)
 
 
+def score(
+    benchmark: Positional[str],
+    answers: Positional[Path],
+    data: Path | None = None,
+    protocol: Literal["published", "strict", "refined"] = "published",
+) -> None:
+    """Score a file of answers, one JSON object a line: ours, or one that Video-3D LLM's evaluation wrote.
+
+    Args:
+        benchmark: scanrefer, multi3drefer, scan2cap, scanqa or sqa3d.
+        answers: the jsonl file.
+        data: data folder, for what the answers of the original do not say (all right answers, boxes asked at).
+        protocol: published: what Video-3D LLM prints. strict: equal answers only; captions of boxes that miss their
+            object are emptied. refined: LEO's exact match, cleaned, one within the other.
+    """
+    from llava.scoring import score_file
+
+    print(score_file(benchmark, answers, data, protocol))
+
+
 def report(
     checkpoint: Path,
     strategy: str | None = None,
@@ -243,6 +264,7 @@ VERBS = (
     Verb("sample", sample),
     Verb("train", train, own_parser=True),
     Verb("eval", evaluate),
+    Verb("score", score),
     Verb("report", report),
     Verb("ask", ask),
     Verb("pretrain", pretrain, own_parser=True),

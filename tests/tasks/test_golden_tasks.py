@@ -35,7 +35,11 @@ def mini(golden: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
     return root
 
 
-@pytest.mark.parametrize(("name", "split"), [(t.name, split) for t in TASKS.values() for split in t.splits])
+# of the test splits only SQA3D's has answers
+CONVERTED = [(t.name, s) for t in TASKS.values() for s in t.splits if s in ("train", "val") or t.name == "sqa3d"]
+
+
+@pytest.mark.parametrize(("name", "split"), CONVERTED)
 def test_records_equal_the_references(mini: Path, golden: Callable[[str], Path], name: str, split: str) -> None:
     task = TASKS[name]
     expected = golden("07_preprocessing/scannet_scan/out_processed") / f"{task.files[0]}_{split}_llava_style.json"

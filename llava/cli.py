@@ -50,16 +50,20 @@ def rooms_show(out: Positional[Path] = Path("rooms.png"), seed: int = 0, rooms: 
     print(out)
 
 
-def prepare(data: Positional[Path] = Path("data"), workers: int | None = None) -> None:
+def prepare(
+    data: Positional[Path] = Path("data"), workers: int | None = None, fast: bool = False, ray: str | None = None
+) -> None:
     """Make everything that a data folder still lacks: posed images, boxes, voxels, frame choices, records.
 
     Args:
         data: folder with the raw data of ScanNet or of `llava rooms make`.
         workers: processes; default: all cores.
+        fast: take every tenth frame of all videos, not only of those of 320 frames and more.
+        ray: work on the Ray cluster at this address (HOST:PORT, auto, or local to start one here).
     """
     from llava.prepare.run import prepare as run
 
-    run(data, workers=workers)
+    run(data, workers=workers, fast=fast, ray=ray)
 
 
 def doctor(data: Positional[Path] = Path("data")) -> None:

@@ -96,6 +96,10 @@ class Task:
         write_json(out, self.submission(records))
         return out
 
+    def raw(self, data: Path, split: str) -> list[Path]:
+        """Where the split's annotations are."""
+        return [data / "benchmark" / pattern.format(split) for pattern in self.annotations]
+
     def processed(self, data: Path, split: str, stem: str | None = None) -> Path:
         """Where the split's records are."""
         return data / "processed" / f"{stem or self.files[0]}_{split}_llava_style.json"

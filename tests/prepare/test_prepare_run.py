@@ -64,7 +64,7 @@ def test_all_is_made_once_and_inputs_are_left_alone(data, capsys):
         assert len(list(layout.posed_images(scene).glob("*.jpg"))) == 12
     selection = json.loads(layout.selection().read_text())
     assert [record["video_id"][-12:] for record in selection] == ["scene0001_00", "scene0002_00", "scene0003_00"]
-    assert not [name for name in after if name.endswith(".part") or "jsonl" in name]
+    assert not [name for name in after if ".part" in name]
     start = time.perf_counter()
     prepare(data)
     assert time.perf_counter() - start < 2
@@ -109,7 +109,8 @@ def test_the_journal_of_a_killed_frame_choice_is_used(data, monkeypatch):
     whole = json.loads(path.read_text())
     path.unlink()
     first = {**whole[0], "num_all_voxels": -1}  # to be told from a new one
-    path.with_suffix(".part.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(whole[1])[:20])
+    noted = [json.dumps({"name": record["video_id"], "result": record}) for record in (first, whole[1])]
+    path.with_suffix(".part.jsonl").write_text(noted[0] + "\n" + noted[1][:40])
     prepare(data, workers=1)
     assert json.loads(path.read_text()) == [first, *whole[1:]]
 

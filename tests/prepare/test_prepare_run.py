@@ -81,6 +81,22 @@ def test_in_parallel_the_same_is_made(data, tmp_path, monkeypatch):
     assert made(data) == made(copy)
 
 
+@pytest.mark.slow
+def test_on_a_ray_cluster_the_same_is_made(data, tmp_path):
+    pytest.importorskip("ray")
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    prepare(data, workers=1)
+    prepare(copy, workers=2, ray="local")
+    assert made(data) == made(copy)
+
+
+def test_a_cluster_needs_ray(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(ValueError, match=r"Ray is not installed: pip install -e '.\[ray\]'"):
+        prepare(data, ray="auto")
+
+
 def test_a_killed_run_goes_on(data, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(data, copy)

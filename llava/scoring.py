@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -76,6 +76,7 @@ def score_file(
         if submission is not None:
             return Submitted(submission, task.origin, len(records))
         scores = task.score(records, data)
+        notes = tuple(_notes(task, records, answers, data, protocol))
     except KeyError as error:
         raise ValueError(f"{answers}: a line has no {error}: expected answers to {task.name}, found others") from error
     pattern = task.protocols.get(protocol, task.protocols["published"])
@@ -85,7 +86,6 @@ def score_file(
             f"{answers}: {task.name} has no {protocol} scores without the boxes that were asked at: give --data DIR "
             f"with {task.processed(Path('DIR'), 'val')}"
         )
-    notes = tuple(_notes(task, records, answers, data, protocol))
     return Scored(task.name, protocol, chosen, dict(task.published) if protocol == "published" else {}, notes)
 
 
@@ -105,7 +105,9 @@ def read_answers(path: Path) -> list[Record]:
     return records
 
 
-def _notes(task: Task, records: Sequence[Record], answers: Path, data: Path | None, protocol: Protocol):
+def _notes(
+    task: Task, records: Sequence[Record], answers: Path, data: Path | None, protocol: Protocol
+) -> Iterator[str]:
     header = answers.with_suffix(".run.json")
     if header.exists():
         run = read_json(header)

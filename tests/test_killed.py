@@ -20,6 +20,7 @@ import pytest
 
 from llava.cli import main
 from llava.prepare.layout import Layout
+from llava.prepare.run import run_step
 from llava.tasks import TASKS
 
 MADE = ("scannet/posed_images", "scannet/pcd_with_object_aabbs", "metadata", "processed")
@@ -113,7 +114,8 @@ def test_what_is_made_is_not_made_again(rooms_data: Path, tmp_path: Path) -> Non
     layout.boxes("train", "gt").unlink()
     layout.boxes("train", "gt").with_suffix(".part.jsonl").write_text(json.dumps(entry) + '\n{"name": "scann')
     before = layout.posed_images(first).stat().st_mtime_ns
-    run(["prepare", str(data), "--workers", "1"])
+    for step in ("posed images", "gt boxes"):
+        run_step(step, data, workers=1)
     assert layout.posed_images(first).stat().st_mtime_ns == before
     assert json.loads(layout.boxes("train", "gt").read_text()) == boxes | {f"scannet/{first}": [[0.0] * 6]}
 
@@ -123,7 +125,18 @@ def test_eval(rooms_data: Path, tiny_base: Path, tmp_path: Path, kills: int, mon
     for name, task in TASKS.items():
         monkeypatch.setitem(TASKS, name, replace(task, max_new_tokens=min(task.max_new_tokens, 6)))
     results = tmp_path / "results"
-    words = ["eval", str(tiny_base), "--data", str(rooms_data), "--results", str(results), "--split", "train"]
+    words = [
+        "eval",
+        str(tiny_base),
+        "--data",
+        str(rooms_data),
+        "--results",
+        str(results),
+        "--split",
+        "train",
+        "--boxes",
+        "gt",
+    ]
 
     def made() -> dict[str, bytes]:
         files = [path for path in results.rglob("*") if path.is_file() and path.suffix != ".lock"]

@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def _for_each(
     results = {} if journal is None else _read_journal(journal)
     problems = {}
     left = [(name, arguments) for name, arguments in jobs if name not in results]
-    with nullcontext() if journal is None or not left else journal.open("a", encoding="utf-8") as lines:
+    with _appending(journal) if journal is not None and left else nullcontext() as lines:
         for name, result, problem in workers.each(function, left, title):
             if problem is not None:
                 problems[name] = f"{name}: {problem}"
@@ -170,8 +170,12 @@ def _for_each(
 
 def _journal(path: Path, compat: Compat = None) -> Path:
     """Where a step notes the entries of the file that it is going to write; each way of making them has its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     return path.with_suffix(f".{compat}.part.jsonl" if compat else ".part.jsonl")
+
+
+def _appending(journal: Path) -> TextIO:
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return journal.open("a", encoding="utf-8")
 
 
 def _read_journal(path: Path) -> dict[str, Any]:

@@ -100,6 +100,7 @@ def _connected(address: str, count: int | None) -> ModuleType:
         raise ValueError("Ray is not installed: pip install -e '.[ray]'") from error
     try:
         if address == "local":
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
             ray.init(address="local", num_cpus=count, include_dashboard=False, log_to_driver=False)
         else:
             ray.init(address=address, log_to_driver=False)

@@ -63,9 +63,10 @@ def test_a_damaged_or_empty_file_leaves_no_folder(golden, tmp_path):
 
 
 STREAM = """
-import re, runpy, sys
+import runpy
 runpy.run_path("scripts/3d/preprocessing/generate_image_scannet.py", run_name="__main__")
-print("peak MB:", int(re.search(r"VmHWM:\\s*(\\d+)", open("/proc/self/status").read())[1]) // 1024)
+(peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print("peak MB:", int(peak) // 1024)
 """
 
 

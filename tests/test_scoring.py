@@ -158,3 +158,30 @@ def test_scanrefers_test_split_gives_a_submission(tmp_path: Path) -> None:
     assert np.shape(none["bbox"]) == (8, 3)
     with pytest.raises(ValueError, match="no gold answer"):
         task.score(lines, None)
+
+
+def test_scan2caps_test_split_is_asked_at_every_proposal(tmp_path: Path) -> None:
+    boxes = {"scannet/scene0708_00": [[0.0, 0, 0, 1, 1, 1], [5.0, 0, 0, 2, 2, 2]], "scannet/scene0709_00": []}
+    for name, content in {
+        "benchmark/scanrefer/ScanRefer_filtered_test.json": [{"scene_id": "scene0708_00", "description": "a chair"}],
+        "metadata/scannet_test_pred_box.json": boxes,
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(json.dumps(content))
+    task = TASKS["scan2cap"]
+    proposals = tmp_path / "metadata/scannet_test_pred_box.json"
+    hidden = proposals.rename(proposals.with_name("hidden"))
+    assert task.process(tmp_path, "test") is None, "nothing to ask about"
+    hidden.rename(proposals)
+    task.process(tmp_path, "test")
+    samples = task.samples(tmp_path, "test")
+    assert [sample.coord.tolist() for sample in samples] == boxes["scannet/scene0708_00"]
+    file = tmp_path / "answers.jsonl"
+    lines = [task.answer_record(Prediction(sample, text="A chair."), "m", "p") for sample in samples]
+    file.write_text("\n".join(map(json.dumps, lines)))
+    sent = json.loads(score_file("scan2cap", file).file.read_text())
+    assert list(sent) == ["scene0708_00"] and len(sent["scene0708_00"]) == 2
+    last = sent["scene0708_00"][1]
+    assert last["caption"] == "sos a chair . eos"
+    assert np.min(last["box"], axis=0).tolist() == [4, -1, -1] and np.max(last["box"], axis=0).tolist() == [6, 1, 1]
+    assert len(last["sem_prob"]) == 18 and last["obj_prob"] == [0, 1]

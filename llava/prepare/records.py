@@ -34,12 +34,13 @@ def records(layout: Layout, workers: Workers, tasks: Sequence[str] = tuple(TASKS
             name = task.processed(layout.data, split).name
             _note(note, made_from, name, None)  # what is killed before the next note is made again
             try:
-                task.process(layout.data, split)
+                made = task.process(layout.data, split)
             except ValueError as error:
                 problems.append(f"{task.name} {split}: {error}")
                 continue
-            _note(note, made_from, name, sources)
-            done += 1
+            if made is not None:
+                _note(note, made_from, name, sources)
+                done += 1
     return Outcome(done, there, without, "annotations", tuple(problems))
 
 

@@ -45,7 +45,7 @@ class Task:
     annotated: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)  # split -> annotations, scans
     recorded: Mapping[str, int] = field(default_factory=dict)  # split -> records made from them
     # answer lines of a split whose answers nobody has -> what the benchmark's server takes; None: it has no such split
-    submission: Callable[[Sequence[Record]], list[Record]] | None = None
+    submission: Callable[[Sequence[Record]], list | dict] | None = None
     record_boxes: Mapping[str, str] = field(default_factory=dict)  # split -> whose boxes its records ask at: gt | pred
     enrich: Callable[[Path, str, list[Sample]], list[Sample]] = field(default=lambda data, split, samples: samples)
 

@@ -86,7 +86,9 @@ def score_file(
             f"{answers}: {task.name} has no {protocol} scores without the boxes that were asked at: give --data DIR "
             f"with {task.processed(Path('DIR'), 'val')}"
         )
-    return Scored(task.name, protocol, chosen, dict(task.published) if protocol == "published" else {}, notes)
+    # Scan2Cap's are called @0.5 for the proposals that its records ask at; the published rule itself has no gate
+    published = {key.partition("@")[0]: value for key, value in task.published.items()} | dict(task.published)
+    return Scored(task.name, protocol, chosen, published if protocol == "published" else {}, notes)
 
 
 def read_answers(path: Path) -> list[Record]:
@@ -127,13 +129,15 @@ def _notes(
 def _coverage(task: Task, records: Sequence[Record], data: Path | None) -> str:
     """How many of a split's questions are answered, where the split's records are there to tell."""
     ids = {line["sample_id"] for line in records}
+    # ScanQA numbers a question's answers, and its val split holds the first of each
+    questions = {re.sub(r"_\d+$", "_0", name) if task.name == "scanqa" else name for name in ids}
     known = {}
     for split in task.splits if data is not None else ():
         path = next((path for stem in task.files if (path := task.processed(data, split, stem)).exists()), None)
         if path is not None:
             known[split] = {record["id"] for record in read_json(path)}
-    split = max(known, key=lambda name: len(ids & known[name]), default=None)
+    split = max(known, key=lambda name: len(questions & known[name]), default=None)
     said = f"{len(records)} answers" + (f", {len(records) - len(ids)} of them twice" if len(ids) < len(records) else "")
-    if split is None or not ids & known[split]:
+    if split is None or not questions & known[split]:
         return said
-    return f"{said}, to {len(ids & known[split])} of the {len(known[split])} questions of {split}"
+    return f"{said}, to {len(questions & known[split])} of the {len(known[split])} questions of {split}"

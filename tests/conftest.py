@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=2,
         metavar="N",
-        help="kill each command of tests/test_killed.py N times (default: 2)",
+        help="kill each command of tests/test_killed.py N times (default: 10)",
     )
 
 

@@ -1,6 +1,6 @@
 """`kill -9` at random moments of `llava prepare` and of `llava eval`: whatever was killed, all ends the same.
 
-`pytest tests/test_killed.py --kills 10` kills each ten times.
+Ten times each, or `--kills N`.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ def test_protocols_of_short_answers(answers, golden, no_java) -> None:
     published = score_file("scanqa", answers("scanqa"), data)
     assert published.scores["em"] == pytest.approx(32.5) and "cider" in published.scores
     assert "meteor" not in published.scores
+    assert "40 answers, to 40 of the 40 questions of val" in published.notes
     strict = score_file("scanqa", answers("scanqa"), data, "strict")
     assert strict.scores == {"em": published.scores["em"]}
     refined = score_file("scanqa", answers("scanqa"), data, "refined")
@@ -79,6 +80,7 @@ def test_captions_count_only_at_boxes_that_reach_their_object(answers, no_java, 
     file = answers("scan2cap")
     published = score_file("scan2cap", file)
     assert published.scores["cider"] == pytest.approx(228.52289219774394)
+    assert "228.522892   (Video-3D LLM: 83.8)" in str(published)
     assert {"mode, boxes and frames are not known: there is no scan2cap.run.json beside the answers"} <= set(
         published.notes
     )

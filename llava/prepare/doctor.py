@@ -158,7 +158,7 @@ def _alignment_row(layout: Layout, splits: dict[str, list[str]], again: str | No
 
 def _label_row(layout: Layout, scene_rows: list[Row], again: str | None) -> Row:
     needed = any(not row.fine for row in scene_rows if row.what == "points")
-    return Row(layout.labels().name, layout.labels().exists(), 1, (), again or SCANNET, True, needed)
+    return Row(layout.labels().name, int(layout.labels().exists()), 1, (), again or SCANNET, True, needed)
 
 
 def _entry_rows(layout: Layout, splits: dict[str, list[str]]) -> Iterable[Row]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from tyro.conf import Positional
@@ -49,16 +50,20 @@ def rooms_show(out: Positional[Path] = Path("rooms.png"), seed: int = 0, rooms: 
     print(out)
 
 
-def prepare(data: Positional[Path] = Path("data"), workers: int | None = None) -> None:
+def prepare(
+    data: Positional[Path] = Path("data"), workers: int | None = None, fast: bool = False, ray: str | None = None
+) -> None:
     """Make everything that a data folder still lacks: posed images, boxes, voxels, frame choices, records.
 
     Args:
         data: folder with the raw data of ScanNet or of `llava rooms make`.
         workers: processes; default: all cores.
+        fast: take every tenth frame of all videos, not only of those of 320 frames and more.
+        ray: work on the Ray cluster at this address (HOST:PORT, auto, or local to start one here).
     """
     from llava.prepare.run import prepare as run
 
-    run(data, workers=workers)
+    run(data, workers=workers, fast=fast, ray=ray)
 
 
 def doctor(data: Positional[Path] = Path("data")) -> None:
@@ -170,6 +175,26 @@ def evaluate(
     evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit)
 
 
+def score(
+    benchmark: Positional[str],
+    answers: Positional[Path],
+    data: Path | None = None,
+    protocol: Literal["published", "strict", "refined"] = "published",
+) -> None:
+    """Score a file of answers, one JSON object a line: ours, or one that Video-3D LLM's evaluation wrote.
+
+    Args:
+        benchmark: scanrefer, multi3drefer, scan2cap, scanqa or sqa3d.
+        answers: the jsonl file.
+        data: data folder, for what the answers of the original do not say (all right answers, boxes asked at).
+        protocol: published: what Video-3D LLM prints. strict: equal answers only; captions of boxes that miss their
+            object are emptied. refined: LEO's exact match, cleaned, one within the other.
+    """
+    from llava.scoring import score_file
+
+    print(score_file(benchmark, answers, data, protocol))
+
+
 def report(
     checkpoint: Path,
     strategy: str | None = None,
@@ -243,6 +268,7 @@ VERBS = (
     Verb("sample", sample),
     Verb("train", train, own_parser=True),
     Verb("eval", evaluate),
+    Verb("score", score),
     Verb("report", report),
     Verb("ask", ask),
     Verb("pretrain", pretrain, own_parser=True),

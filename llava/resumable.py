@@ -4,10 +4,12 @@ digests that tell whether what it goes on with is still the same."""
 from __future__ import annotations
 
 import fcntl
+import glob
 import json
 import multiprocessing
 import os
 import shutil
+import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,11 +39,13 @@ def only_one(path: Path, doing: str) -> Iterator[None]:
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary file or folder to write, renamed to `path` when the block ends well and removed when it fails.
 
-    What lies at the temporary name is taken for the remains of a killed run: two processes must not write one path.
+    Temporary names of other processes are taken for the remains of killed runs, and removed: two processes must not
+    write one path. Should one linger (on another machine, its parent killed), it fails instead of writing into ours.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    _remove(partial)
+    for remains in path.parent.glob(f".{glob.escape(path.name)}.part-*"):
+        _remove(remains)
+    partial = path.with_name(f".{path.name}.part-{socket.gethostname()}-{os.getpid()}")
     try:
         yield partial
         os.replace(partial, path)

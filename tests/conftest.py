@@ -30,6 +30,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="folder with the reference's recorded inputs and outputs (default: ../shared/golden)",
     )
+    parser.addoption(
+        "--kills",
+        type=int,
+        default=2,
+        metavar="N",
+        help="kill each command of tests/test_killed.py N times (default: 10)",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -46,20 +46,22 @@ _WORDS = {
     "waslked": "walked",
     "oclock": "o'clock",
     "none": "zero",
-    "backwards": "backward",
     **{str(number): word for number, word in enumerate(_NUMBERS)},
 }
 _WORD = re.compile(r"\b(" + "|".join(sorted(_WORDS, key=len, reverse=True)) + r")\b")
 
 
 def clean(answer: str) -> str:
-    """An answer as SQA3D's evaluation compares it: lower case, no punctuation or article, numbers as words."""
+    """An answer as SQA3D and LEO compare it: lower case, no punctuation or article, numbers as words."""
     text = re.sub(r" {2,}", " ", answer.lower().strip(" "))
     text = re.sub(r"[^a-z0-9,'\s\-:]+", "", text)
     text = re.sub(r"\bo' +clock\b", "o'clock", text)
     text = _WORD.sub(lambda found: _WORDS[found[0]], text)
     text = re.sub(r"\b([a-zA-Z]+)[0-9]\b", r"\1", text)
-    return re.sub(r"\b(?:an?|the) (?=[a-zA-Z])", "", text)
+    # one article after the other, each with the word behind it: of "a a chair" one is left, as published
+    for article in ("a", "an", "the"):
+        text = re.sub(rf"\b{article} ([a-zA-Z]+)", r"\1", text)
+    return re.sub(r"\bbackwards\b", "backward", text)
 
 
 def exact(prediction: str, answers: Sequence[str]) -> bool:
@@ -75,11 +77,16 @@ def cleaned_exact(prediction: str, answers: Sequence[str]) -> bool:
 def refined(prediction: str, answers: Sequence[str]) -> bool:
     """Whether, cleaned and without blanks, the prediction is within an answer or an answer within it.
 
-    The refined exact match of LEO (Huang et al. 2024). A prediction that cleans to nothing never matches.
+    The refined exact match of LEO (Huang et al. 2024), to the letter: one that cleans to nothing is within everything,
+    so that an empty prediction always matches (`says_nothing` tells of it).
     """
     said = "".join(clean(prediction).split())
-    wanted = ["".join(clean(answer).split()) for answer in answers]
-    return bool(said) and any(answer and (said in answer or answer in said) for answer in wanted)
+    return any(said in answer or answer in said for answer in ("".join(clean(text).split()) for text in answers))
+
+
+def says_nothing(prediction: str) -> bool:
+    """Whether nothing is left of a prediction when it is cleaned."""
+    return not clean(prediction).strip()
 
 
 def question_kind(sample: Sample) -> str:

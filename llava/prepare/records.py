@@ -28,18 +28,25 @@ def records(layout: Layout, workers: Workers, tasks: Sequence[str] = tuple(TASKS
             if found and made_from.get(found[0].name, sources) == sources:
                 there += 1
                 continue
+            if not all(path.exists() for path in task.raw(layout.data, split)):
+                without += split in ("train", "val")  # who has no test split misses nothing
+                continue
+            name = task.processed(layout.data, split).name
+            _note(note, made_from, name, None)  # what is killed before the next note is made again
             try:
-                path = task.process(layout.data, split)
+                made = task.process(layout.data, split)
             except ValueError as error:
                 problems.append(f"{task.name} {split}: {error}")
                 continue
-            if path is None:
-                without += 1
-                continue
-            made_from[path.name] = sources
-            write_json(note, made_from, indent=None)
-            done += 1
+            if made is not None:
+                _note(note, made_from, name, sources)
+                done += 1
     return Outcome(done, there, without, "annotations", tuple(problems))
+
+
+def _note(path: Path, made_from: dict, name: str, sources: dict | None) -> None:
+    made_from[name] = sources
+    write_json(path, made_from, indent=None)
 
 
 def _fingerprint(layout: Layout, split: str) -> dict[str, list[int]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from llava.prepare import records, steps
 from llava.prepare.layout import Layout
+from llava.prepare.posed_images import SAMPLED_EVERY
 from llava.prepare.steps import Outcome
 from llava.prepare.workers import Workers
 from llava.resumable import only_one
@@ -25,7 +26,7 @@ STEPS: dict[str, Callable[..., Outcome]] = {
 SHOWN_PROBLEMS = 10
 
 
-def prepare(data: Path, workers: int | None = None) -> None:
+def prepare(data: Path, workers: int | None = None, fast: bool = False, ray: str | None = None) -> None:
     """Make all that a data folder still lacks, from `.sens` and meshes to the benchmarks' records.
 
     Can be killed at any time and run again: outputs appear whole or not at all, and inputs are never written.
@@ -33,28 +34,31 @@ def prepare(data: Path, workers: int | None = None) -> None:
     Args:
         data: the raw half of a data folder, as `llava rooms make` or ScanNet with its benchmarks gives it.
         workers: processes; default: one a processor.
+        fast: every tenth frame of all videos, not only of long ones.
+        ray: address of a Ray cluster to work on (see `Workers`); default: here.
 
     Raises:
-        ValueError: no such folder or no split lists in it, another process prepares it, or inputs of some scenes
-            are damaged: everything else is prepared first, and they are named.
+        ValueError: no such folder or no split lists in it, another process prepares it, no such cluster, or inputs of
+            some scenes are damaged: everything else is prepared first, and they are named.
     """
     problems = []
-    with _alone(data) as layout, Workers(workers) as pool:
+    options = {"posed images": {"every": SAMPLED_EVERY}} if fast else {}
+    with _alone(data) as layout, Workers(workers, ray) as pool:
         for title, step in STEPS.items():
-            problems += _run(title, step, layout, pool).problems
+            problems += _run(title, step, layout, pool, **options.get(title, {})).problems
     _complain(layout.data, problems)
 
 
-def run_step(title: str, data: Path, workers: int | None = None, **options) -> None:
+def run_step(title: str, data: Path, workers: int | None = None, ray: str | None = None, **options) -> None:
     """One step of `STEPS`, for the scripts of scripts/3d/preprocessing; `options` are the step's own."""
-    with _alone(data) as layout, Workers(workers) as pool:
+    with _alone(data) as layout, Workers(workers, ray) as pool:
         outcome = _run(title, STEPS[title], layout, pool, **options)
     _complain(layout.data, outcome.problems)
 
 
 @contextmanager
 def _alone(data: Path) -> Iterator[Layout]:
-    layout = Layout(Path(data))
+    layout = Layout(Path(data).absolute())  # a worker of a cluster stands in another folder
     with only_one(layout.data, f"is preparing {layout.data}"):
         yield layout
 

@@ -112,8 +112,8 @@ def write_points(path: Path, points: dict[str, np.ndarray]) -> None:
     """Store the arrays as tensors, which `torch.load(weights_only=True)` accepts."""
     import torch
 
-    with replaced(path) as partial:
-        torch.save({key: torch.from_numpy(value) for key, value in points.items()}, partial)
+    with replaced(path) as partial, partial.open("wb") as file:  # given a path, `torch.save` would store its name
+        torch.save({key: torch.from_numpy(value) for key, value in points.items()}, file)
 
 
 def read_points(path: Path) -> dict[str, np.ndarray]:

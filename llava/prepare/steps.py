@@ -1,13 +1,22 @@
-"""The steps of the preparation, each for all scenes of a data folder. A step makes what is missing and no more."""
+"""The steps of the preparation, each for all scenes of a data folder. A step makes what is missing and no more.
+
+A file with an entry for each scene is written when all entries are known; until then they are noted line by line in a
+journal beside it, so that a killed run loses no scene. Killed or not, the file is the same to the byte.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from base64 import b64decode, b64encode
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
+
+import numpy as np
 
 from llava.captures.scannet import read_label_table
 from llava.prepare import boxes, coverage, scans
@@ -69,12 +78,14 @@ def gt_boxes(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome
         todo = [scene for scene in names if f"scannet/{scene}" not in known]
         ready = [scene for scene in todo if layout.points(split, scene).exists()]
         jobs = [(f"scannet/{scene}", (layout.points(split, scene), compat)) for scene in ready]
-        made, problems = _for_each(workers, _gt_entry, jobs, f"gt boxes {split}")
+        journal = _journal(layout.boxes(split, "gt"), compat)
+        made, problems = _for_each(workers, _gt_entry, jobs, f"gt boxes {split}", journal)
         if made:
             ids.update((name, entry[0]) for name, entry in made.items())
             known.update((name, entry[1]) for name, entry in made.items())
-            write_json(layout.object_ids(split), ids, indent=None)
-            write_json(layout.boxes(split, "gt"), known, indent=None)
+            write_json(layout.object_ids(split), _in_order(ids, names), indent=None)
+            write_json(layout.boxes(split, "gt"), _in_order(known, names), indent=None)
+        journal.unlink(missing_ok=True)
         gaps = [name for name, entry in made.items() if boxes.has_gap(entry[0])]
         notes = tuple(f"{name}: object ids have gaps, {layout.object_ids(split).name} tells them" for name in gaps)
         outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "points", problems, notes))
@@ -89,10 +100,12 @@ def proposals(layout: Layout, workers: Workers, compat: Compat = None) -> Outcom
         todo = [scene for scene in names if f"scannet/{scene}" not in known]
         ready = [scene for scene in todo if layout.mask(scene).exists() and layout.points(split, scene).exists()]
         jobs = [(f"scannet/{s}", (layout.points(split, s), layout.mask(s), compat)) for s in ready]
-        made, problems = _for_each(workers, _pred_entry, jobs, f"proposals {split}")
+        journal = _journal(layout.boxes(split, "pred"), compat)
+        made, problems = _for_each(workers, _pred_entry, jobs, f"proposals {split}", journal)
         if made:
             known.update((name, entry[0]) for name, entry in made.items())
-            write_json(layout.boxes(split, "pred"), known, indent=None)
+            write_json(layout.boxes(split, "pred"), _in_order(known, names), indent=None)
+        journal.unlink(missing_ok=True)
         notes = tuple(f"{name}: empty masks {entry[1]} have no box" for name, entry in made.items() if entry[1])
         outcomes.append(Outcome(len(made), len(names) - len(todo), len(todo) - len(ready), "mask", problems, notes))
     return _sum(outcomes, "mask")
@@ -105,55 +118,86 @@ def voxels(layout: Layout, workers: Workers) -> Outcome:
     todo = [(split, scene) for split, scene in places if scene not in known]
     ready = [(split, scene) for split, scene in todo if layout.points(split, scene).exists()]
     jobs = [(scene, (layout.points(split, scene),)) for split, scene in ready]
-    made, problems = _for_each(workers, _voxel_entry, jobs, "voxels")
+    journal = _journal(layout.voxels())
+    made, problems = _for_each(workers, _voxel_entry, jobs, "voxels", journal)
     if made:
-        write_voxels(layout.voxels(), known | made)
+        known.update((scene, _voxels_of(text)) for scene, text in made.items())
+        order = [scene for _, scene in places]
+        write_voxels(layout.voxels(), {scene: known[scene] for scene in sorted(known, key=_place(order))})
+    journal.unlink(missing_ok=True)
     return Outcome(len(made), len(places) - len(todo), len(todo) - len(ready), "points", problems)
 
 
 def selection(layout: Layout, workers: Workers, compat: Compat = None) -> Outcome:
-    """Posed images and voxels -> scannet_select_frames.json, the frames that cover each scene best.
-
-    The slowest step: what is done is noted line by line beside the file, so that a killed run loses no scene.
-    """
+    """Posed images and voxels -> scannet_select_frames.json, the frames that cover each scene best."""
     scenes = [scene for names in layout.splits().values() for scene in names]
-    path, journal = layout.selection(), layout.selection().with_suffix(".part.jsonl")
+    path = layout.selection()
     known = {record["video_id"]: record for record in _read(path, [])}
-    noted = _read_journal(journal)
-    if noted:
-        known.update((record["video_id"], record) for record in noted)
-        write_json(path, list(known.values()), indent=None)
-    journal.unlink(missing_ok=True)
     todo = [scene for scene in scenes if f"scannet/{scene}" not in known]
     cells = read_voxels(layout.voxels()) if todo and layout.voxels().exists() else {}
     ready = [scene for scene in todo if scene in cells and layout.posed_images(scene).is_dir()]
     jobs = [(f"scannet/{s}", (layout.posed_images(s), cells[s], coverage.MOST_FRAMES, compat)) for s in ready]
-
-    def note(record: dict[str, Any]) -> None:
-        with journal.open("a") as lines:
-            lines.write(json.dumps(record) + "\n")
-
-    made, problems = _for_each(workers, coverage.select_frames, jobs, "frame choice", note)
+    journal = _journal(path, compat)
+    made, problems = _for_each(workers, coverage.select_frames, jobs, "frame choice", journal)
     if made:
-        write_json(path, [*known.values(), *made.values()], indent=None)
-        journal.unlink()
+        write_json(path, list(_in_order(known | made, scenes).values()), indent=None)
+    journal.unlink(missing_ok=True)
     return Outcome(len(made), len(scenes) - len(todo), len(todo) - len(ready), "images and mesh", problems)
 
 
 def _for_each(
-    workers: Workers, function: Callable, jobs: Jobs, title: str, note: Callable[[Any], None] | None = None
+    workers: Workers, function: Callable, jobs: Jobs, title: str, journal: Path | None = None
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Results by name in the order of the jobs (whoever finished first), and a line for each that failed."""
-    results, problems = {}, {}
-    for name, result, problem in workers.each(function, jobs, title):
-        if problem is None:
+    """Results by name in the order of the jobs (whoever finished first), and a line for each that failed.
+
+    With a journal each result is noted there as soon as it is known, and what a killed run noted is not done again.
+    """
+    results = {} if journal is None else _read_journal(journal)
+    problems = {}
+    left = [(name, arguments) for name, arguments in jobs if name not in results]
+    with _appending(journal) if journal is not None and left else nullcontext() as lines:
+        for name, result, problem in workers.each(function, left, title):
+            if problem is not None:
+                problems[name] = f"{name}: {problem}"
+                continue
             results[name] = result
-            if note is not None:
-                note(result)
-        else:
-            problems[name] = f"{name}: {problem}"
+            if lines is not None:
+                lines.write(json.dumps({"name": name, "result": result}) + "\n")
+                lines.flush()
     names = [name for name, _ in jobs]
     return {n: results[n] for n in names if n in results}, tuple(problems[n] for n in names if n in problems)
+
+
+def _journal(path: Path, compat: Compat = None) -> Path:
+    """Where a step notes the entries of the file that it is going to write; each way of making them has its own."""
+    return path.with_suffix(f".{compat}.part.jsonl" if compat else ".part.jsonl")
+
+
+def _appending(journal: Path) -> TextIO:
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    return journal.open("a", encoding="utf-8")
+
+
+def _read_journal(path: Path) -> dict[str, Any]:
+    """What a killed run noted, {name: result}; the line that it was writing is cut off."""
+    if not path.exists():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if len(whole) < len(content):
+        os.truncate(path, len(whole))
+    entries = map(json.loads, whole.splitlines())
+    return {entry["name"]: entry["result"] for entry in entries}
+
+
+def _in_order(entries: dict[str, Any], scenes: list[str]) -> dict[str, Any]:
+    """Entries of "scannet/<scene>" in the order of the lists, whenever each was made; those of no list behind."""
+    return {name: entries[name] for name in sorted(entries, key=_place([f"scannet/{scene}" for scene in scenes]))}
+
+
+def _place(order: list[str]) -> Callable[[str], int]:
+    places = {name: i for i, name in enumerate(order)}
+    return lambda name: places.get(name, len(order))
 
 
 def _make_points(layout: Layout, split: str, scene: str) -> None:
@@ -177,21 +221,19 @@ def _pred_entry(path: Path, mask: Path, compat: Compat) -> tuple[list[list[float
     return found.tolist(), empty
 
 
-def _voxel_entry(path: Path):
-    return scan_voxels(scans.read_points(path)["xyz"])
+def _voxel_entry(path: Path) -> str:
+    """The scan's voxels as text, for the journal."""
+    return b64encode(scan_voxels(scans.read_points(path)["xyz"]).astype("<i2").tobytes()).decode()
+
+
+def _voxels_of(text: str) -> np.ndarray:
+    return np.frombuffer(b64decode(text), "<i2").reshape(-1, 3)
 
 
 def _read(path: Path, default: Any = None) -> Any:
     if path.exists():
         return read_json(path)
     return {} if default is None else default
-
-
-def _read_journal(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a journal; the last one is cut where the run was killed."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _sum(outcomes: list[Outcome], needs: str) -> Outcome:

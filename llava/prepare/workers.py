@@ -1,4 +1,4 @@
-"""One function over many scenes: in parallel, with a progress bar, bad scenes told apart from bugs."""
+"""One function over many scenes: in parallel, here or on a Ray cluster, bad scenes told apart from bugs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from types import ModuleType
 from typing import Any
 
 from llava.resumable import end_with_parent
@@ -16,14 +17,24 @@ FEW = 3  # scenes for which starting processes takes longer than the work
 class Workers:
     """A pool of processes that starts with the first parallel step and serves all of them.
 
-    Each process has one thread for numerics, and ends when the main process does, even killed.
+    Each process has one thread for numerics, and ends when the main process does, even killed. With `ray` the same
+    functions run as tasks of a Ray cluster, each on one of its processors; all its machines must see the data folder
+    under one path, and have this package installed.
+
+    Args:
+        count: processes here; default: one a processor.
+        ray: address of a cluster ("auto", "HOST:PORT", "ray://..."), or "local" for one that lives as long as this.
+
+    Raises:
+        ValueError: fewer than one process, Ray is not installed, or no cluster is at that address.
     """
 
-    def __init__(self, count: int | None = None):
+    def __init__(self, count: int | None = None, ray: str | None = None):
         if count is not None and count < 1:
             raise ValueError(f"{count} workers: expected 1 or more")
         self.count = count or os.cpu_count() or 1
         self._pool: ProcessPoolExecutor | None = None
+        self._ray = None if ray is None else _connected(ray, count)
 
     def __enter__(self) -> Workers:
         return self
@@ -31,6 +42,8 @@ class Workers:
     def __exit__(self, *error: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+        if self._ray is not None:
+            self._ray.shutdown()
 
     def each(
         self, function: Callable, jobs: Iterable[tuple[str, tuple]], title: str
@@ -48,6 +61,9 @@ class Workers:
                 yield result
 
     def _results(self, function: Callable, jobs: list[tuple[str, tuple]]) -> Iterator[tuple[str, Any, str | None]]:
+        if self._ray is not None:
+            yield from self._remote_results(function, jobs)
+            return
         if self.count == 1 or len(jobs) <= FEW:
             for name, arguments in jobs:
                 yield name, *_attempt(function, arguments)
@@ -58,6 +74,15 @@ class Workers:
             # freed at once: the results of a thousand scenes would add up
             yield futures.pop(future), *future.result()
 
+    def _remote_results(
+        self, function: Callable, jobs: list[tuple[str, tuple]]
+    ) -> Iterator[tuple[str, Any, str | None]]:
+        attempt = self._ray.remote(num_cpus=1)(_attempt)
+        pending = {attempt.remote(function, arguments): name for name, arguments in jobs}
+        while pending:
+            (done,), _ = self._ray.wait(list(pending))
+            yield pending.pop(done), *self._ray.get(done)
+
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             methods = multiprocessing.get_all_start_methods()
@@ -66,6 +91,22 @@ class Workers:
                 context.set_forkserver_preload(["torch", "scipy.sparse", "PIL.Image", "llava.prepare.coverage"])
             self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_start)
         return self._pool
+
+
+def _connected(address: str, count: int | None) -> ModuleType:
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ValueError("Ray is not installed: pip install -e '.[ray]'") from error
+    try:
+        if address == "local":
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
+            ray.init(address="local", num_cpus=count, include_dashboard=False, log_to_driver=False)
+        else:
+            ray.init(address=address, log_to_driver=False)
+    except (ConnectionError, ValueError) as error:
+        raise ValueError(f"there is no Ray cluster at {address!r} ({error}): start one with `ray start`") from error
+    return ray
 
 
 def _attempt(function: Callable, arguments: tuple) -> tuple[Any, str | None]:

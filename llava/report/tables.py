@@ -29,6 +29,7 @@ METRICS = {
     "f1": "F1",
     "close_f1": "our choice F1",
     "em": "EM",
+    "em_cleaned": "EM cleaned",
     "em_refined": "EM refined",
     "cider": "CIDEr",
     "meteor": "METEOR",

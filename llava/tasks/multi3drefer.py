@@ -92,4 +92,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    protocols={"published": rf"(({'|'.join(KINDS)})_)?f1@.*"},
+    annotated={"train": (43_838, None), "val": (11_120, None)},
+    recorded={"train": 43_838, "val": 11_120},
 )

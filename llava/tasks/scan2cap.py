@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.geometry.boxes import iou
+from llava.geometry.boxes import corners, iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
 from llava.resumable import read_json
-from llava.tasks.scanrefer import THRESHOLDS, annotation_file, read_annotations
+from llava.tasks.scanrefer import CLASSES, THRESHOLDS, annotation_file, read_annotations
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_objects, record
 from llava.types import Prediction, Sample
 
@@ -49,11 +49,15 @@ SYNONYMS = (
 
 def convert(data: Path, split: str) -> list[Record] | None:
     """Training: one record an annotation, asked at the true box. Otherwise one an object, with all its annotations,
-    asked at the proposal that overlaps it most, or nowhere (`box_input` null) when none reaches IoU 0.5.
+    asked at the proposal that overlaps it most, or nowhere (`box_input` null) when none reaches IoU 0.5. The test split
+    asks at every proposal of its scenes, for nobody knows what is where.
     """
     items = read_annotations(data, split)
     if items is None:
         return None
+    if split == "test":
+        known = (data / "metadata" / "scannet_test_pred_box.json").exists()  # not without a detector's masks
+        return _ask_everywhere(read_boxes(data, split, "pred")) if known else None
     objects, source = read_objects(data, split), annotation_file(data, split)
     proposals = None if split == "train" else read_boxes(data, split, "pred")
     records: dict[object, Record] = {}
@@ -82,6 +86,21 @@ def convert(data: Path, split: str) -> list[Record] | None:
     return list(records.values())
 
 
+def _ask_everywhere(proposals: dict[str, list]) -> list[Record]:
+    return [
+        record(
+            f"{scene.removeprefix('scannet/')}_{number}",
+            scene.removeprefix("scannet/"),
+            QUESTION,
+            None,
+            {"dataset": "scan2cap", "question_type": "unknow", "object_id": str(number)},
+            {"box_input": box},
+        )
+        for scene, boxes in proposals.items()
+        for number, box in enumerate(boxes)
+    ]
+
+
 def _nearest(box: list[float], proposals: list | None, scene_id: str, source: Path) -> list[float] | None:
     """The proposal with the largest IoU, if that is enough."""
     if proposals is None:
@@ -96,7 +115,7 @@ def _nearest(box: list[float], proposals: list | None, scene_id: str, source: Pa
 def add_object_names(data: Path, split: str, samples: list[Sample]) -> list[Sample]:
     """Give each sample its object's name where ScanRefer's annotations are at hand: the records do not hold it."""
     source = annotation_file(data, split)
-    if not source.exists():
+    if split == "test" or not source.exists():
         return samples
     names = {(f"scannet/{a['scene_id']}", str(a["object_id"])): a["object_name"] for a in read_json(source)}
     return [
@@ -110,6 +129,8 @@ def add_object_names(data: Path, split: str, samples: list[Sample]) -> list[Samp
 def answer(prediction: Prediction) -> Record:
     """The text, or "" where there was no proposal to ask about; the gold texts; the proposal's IoU."""
     sample = prediction.sample
+    if sample.answer is None:  # a test split
+        return {"pred_response": prediction.text.strip(), "gt_response": None, "extra": {"box": sample.coord.tolist()}}
     gold_box = sample.meta.get("gt_box")
     extra = {"object_name": sample.meta["object_name"]} if "object_name" in sample.meta else {}
     if gold_box is not None:
@@ -128,21 +149,37 @@ def score(records: Sequence[Record], data: Path | None = None) -> dict[str, floa
     class_first and color_word: the share of captions with the object's class, with it as the first class named,
     and with its colour (over objects whose class or colour is known).
 
-    The published scores have no such gate of their own: records ask only at proposals of IoU 0.5 and more.
+    The published scores have no such gate of their own: records ask only at proposals of IoU 0.5 and more. Lines
+    without `ious`, as the reference writes them, are looked up in the processed val split of `data`.
     """
     check_gold(records)
     said = [line["pred_response"] for line in records]
     gold = [[_cut(text) for text in line["gt_response"]] for line in records]
     scores, _ = score_captions(gold, [_cut(text) for text in said])
-    gated, kept_before = {}, said
-    if all("ious" in line for line in records):
+    gated, kept_before, overlaps = {}, said, _overlaps(records, data)
+    if overlaps is not None:
         totals = scores
         for threshold in THRESHOLDS:
-            kept = [text if line["ious"][0] >= threshold else "" for text, line in zip(said, records, strict=True)]
+            kept = [text if overlap >= threshold else "" for text, overlap in zip(said, overlaps, strict=True)]
             if kept != kept_before:
                 totals, kept_before = score_captions(gold, [_cut(text) for text in kept])[0], kept
             gated |= {f"{name}@{threshold}": value for name, value in totals.items()}
     return {**scores, **gated, **_word_scores(records)}
+
+
+def _overlaps(records: Sequence[Record], data: Path | None) -> list[float] | None:
+    """How well the box that each line was asked at overlaps its object; None where nothing tells."""
+    if all("ious" in line for line in records):
+        return [line["ious"][0] for line in records]
+    path = None if data is None else TASK.processed(data, "val")
+    if path is None or not path.exists():
+        return None
+    known = {item["id"]: item for item in read_json(path)}
+    unknown = [line["sample_id"] for line in records if line["sample_id"] not in known]
+    if unknown:
+        raise ValueError(f"{path} has no record {unknown[0]}: these answers are about another split or version")
+    asked = [known[line["sample_id"]] for line in records]
+    return [pair_iou(item["box_input"], item["gt_box"]) if item["box_input"] else 0.0 for item in asked]
 
 
 def _cut(text: str) -> str:
@@ -188,20 +225,41 @@ def _mentions(text: str, names: Sequence[str] | set[str]) -> list[str]:
     return [found[1] for found in re.finditer(rf"\b({pattern})s?\b", text.lower())] if names else []
 
 
+def submission(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """What Scan2Cap's benchmark server takes: {scene: captions with eight corners}. What class a proposal is we do not
+    know, so that all 18 are as likely; that it is an object is taken for sure.
+    """
+    scenes: dict[str, list[Record]] = {}
+    for line in records:
+        scenes.setdefault(line["scene"].removeprefix("scannet/"), []).append(
+            {
+                "caption": " ".join(_cut(line["pred_response"]).split()),
+                "box": corners(np.array(line["box"])).tolist(),
+                "sem_prob": [1 / len(CLASSES)] * len(CLASSES),
+                "obj_prob": [0.0, 1.0],
+            }
+        )
+    return scenes
+
+
 TASK = Task(
     name="scan2cap",
     dataset="scan2cap",
     kind="text",
-    splits=("train", "val"),
+    splits=("train", "val", "test"),
     origin="https://github.com/daveredrum/ScanRefer",
     annotations=("scanrefer/ScanRefer_filtered_{}.json",),
     files=("scan2cap",),
     max_new_tokens=128,
     headline={"cider@0.5": "CIDEr@0.5", "bleu4@0.5": "BLEU-4@0.5", "class_word": "class word"},
     published={"cider@0.5": 83.8, "bleu4@0.5": 41.3},
-    record_boxes={"train": "gt", "val": "pred"},
+    record_boxes={"train": "gt", "val": "pred", "test": "pred"},
     convert=convert,
     answer=answer,
     score=score,
+    protocols={"published": r"bleu\d|cider|meteor|rouge_l", "strict": ".*@.*"},
+    annotated={"train": (36_665, 562), "val": (9_508, 141)},
+    recorded={"train": 36_665, "val": 2_068},
+    submission=submission,
     enrich=add_object_names,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from llava.metrics.answers import exact, refined
+from llava.metrics.answers import cleaned_exact, exact, refined
 from llava.metrics.captions import score_captions
 from llava.resumable import read_json
 from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
@@ -15,7 +15,9 @@ INSTRUCTION = " Answer the question simply."
 
 
 def convert(data: Path, split: str) -> list[Record] | None:
-    """Training: one record an answer. Otherwise one a question, its first answer said and all of them listed."""
+    """Training: one record an answer. Otherwise one a question, its first answer said and all of them listed; the
+    two test splits have no answers.
+    """
     source = data / "benchmark" / "scanqa" / f"ScanQA_v1.0_{split}.json"
     if not source.exists():
         return None
@@ -44,7 +46,8 @@ def answer(prediction: Prediction) -> Record:
 
 
 def score(records: Sequence[Record], data: Path | None = None) -> dict[str, float]:
-    """Exact match (strict and refined) and the caption scores against all answers.
+    """Exact match (letter for letter as published, cleaned and refined as LEO's) and the caption scores against all
+    answers.
 
     Lines without `answers`, as the reference writes them, are looked up in the processed val split of `data`.
     """
@@ -53,8 +56,8 @@ def score(records: Sequence[Record], data: Path | None = None) -> dict[str, floa
     said = [line["pred_response"] for line in records]
     captions, _ = score_captions([[_cut(a) for a in gold] for gold in answers], [_cut(text) for text in said])
     pairs = list(zip(said, answers, strict=True))
-    matches = {"em": percent([exact(*p) for p in pairs]), "em_refined": percent([refined(*p) for p in pairs])}
-    return {**matches, **captions}
+    rules = {"em": exact, "em_cleaned": cleaned_exact, "em_refined": refined}
+    return {**{name: percent([rule(*pair) for pair in pairs]) for name, rule in rules.items()}, **captions}
 
 
 def _cut(text: str) -> str:
@@ -78,11 +81,24 @@ def _all_answers(records: Sequence[Record], data: Path | None) -> list[list[str]
     return found
 
 
+def submission(records: Sequence[Record]) -> list[Record]:
+    """What ScanQA's benchmark server takes: the answer as the only one of ten, and a box, of which we have none."""
+    return [
+        {
+            "scene_id": line["scene"].removeprefix("scannet/"),
+            "question_id": line["sample_id"].removeprefix("scanqa_").rpartition("_")[0],
+            "answer_top10": [line["pred_response"]],
+            "bbox": [[0.0] * 3] * 8,
+        }
+        for line in records
+    ]
+
+
 TASK = Task(
     name="scanqa",
     dataset="scanQA",
     kind="text",
-    splits=("train", "val"),
+    splits=("train", "val", "test_w_obj", "test_wo_obj"),
     origin="https://github.com/ATR-DBI/ScanQA",
     annotations=("scanqa/ScanQA_v1.0_{}.json",),
     files=("scanqa",),
@@ -92,4 +108,13 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    protocols={"published": r"em|bleu\d|cider|meteor|rouge_l", "strict": "em", "refined": "em_cleaned|em_refined"},
+    annotated={
+        "train": (25_563, 562),
+        "val": (4_675, 71),
+        "test_w_obj": (4_976, None),
+        "test_wo_obj": (6_149, None),
+    },
+    recorded={"val": 4_675, "test_w_obj": 4_976, "test_wo_obj": 6_149},
+    submission=submission,
 )

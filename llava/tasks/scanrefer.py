@@ -6,7 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from llava.captures.scannet import read_label_table
+from llava.geometry.boxes import corners
 from llava.metrics.grounding import best_object, pair_iou
 from llava.resumable import read_json
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_objects, record
@@ -20,11 +23,16 @@ CLASSES = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 24, 28, 33, 34, 36, 39)
 
 
 def read_annotations(data: Path, split: str) -> list[Record] | None:
-    """ScanRefer's annotations with `eval_type` "unique" or "multiple"; None when the split is not there."""
+    """ScanRefer's annotations with `eval_type` "unique" or "multiple"; None when the split is not there.
+
+    The test split's objects are not public, so that what they are one of several of is "unknow".
+    """
     path = annotation_file(data, split)
     if not path.exists():
         return None
     items = read_json(path)
+    if split == "test":
+        return [{**item, "eval_type": "unknow"} for item in items]
     if all("eval_type" in item for item in items):
         return items
     return _add_eval_types(items, read_label_table(data / "scannet/meta_data/scannetv2-labels.combined.tsv"))
@@ -53,24 +61,25 @@ def _add_eval_types(items: list[Record], nyu40: dict[str, int]) -> list[Record]:
 
 
 def convert(data: Path, split: str) -> list[Record] | None:
-    """One record an annotation, `box` being the ground truth's."""
+    """One record an annotation, `box` being the ground truth's; null, with no answer, in the test split."""
     items = read_annotations(data, split)
     if items is None:
         return None
-    objects, source = read_objects(data, split), annotation_file(data, split)
+    hidden, source = split == "test", annotation_file(data, split)
+    objects = {} if hidden else read_objects(data, split)
     return [
         record(
             i,
             item["scene_id"],
             QUESTION + item["description"].capitalize(),
-            "<ground>",
+            None if hidden else "<ground>",
             {
                 "dataset": "scanrefer",
                 "question_type": item["eval_type"],
                 "ann_id": item["ann_id"],
                 "object_id": item["object_id"],
             },
-            {"box": object_box(objects, item["scene_id"], item["object_id"], source, i)},
+            {"box": None if hidden else object_box(objects, item["scene_id"], item["object_id"], source, i)},
         )
         for i, item in enumerate(items)
     ]
@@ -78,18 +87,18 @@ def convert(data: Path, split: str) -> list[Record] | None:
 
 def answer(prediction: Prediction) -> Record:
     """The best real object; no box at all (and IoU 0) where the scene offered none."""
-    gold = prediction.sample.boxes[0].tolist()
-    best = best_object(prediction.scores)
+    sample, best = prediction.sample, best_object(prediction.scores)
     box = None if best is None else [float(value) for value in prediction.objects[best]]
-    return {
-        "pred_response": box,
-        "gt_response": gold,
-        "extra": {
-            "pred_boxes": [] if box is None else [box],
-            "gt_boxes": [gold],
-            "ious": [0.0 if box is None else pair_iou(box, gold)],
-        },
-    }
+    extra = {"pred_boxes": [] if box is None else [box]}
+    if sample.answer is None:  # a test split
+        return {
+            "pred_response": box,
+            "gt_response": None,
+            "extra": {**extra, "object_id": sample.meta["object_id"], "ann_id": sample.meta["ann_id"]},
+        }
+    gold = sample.boxes[0].tolist()
+    extra |= {"gt_boxes": [gold], "ious": [0.0 if box is None else pair_iou(box, gold)]}
+    return {"pred_response": box, "gt_response": gold, "extra": extra}
 
 
 def score(records: Sequence[Record], data: Path | None = None) -> dict[str, float]:
@@ -104,11 +113,25 @@ def score(records: Sequence[Record], data: Path | None = None) -> dict[str, floa
     return scores
 
 
+def submission(records: Sequence[Record]) -> list[Record]:
+    """What ScanRefer's benchmark server takes: eight corners a description, all zero where the scene offered no box."""
+    nowhere = [0.0] * 6
+    return [
+        {
+            "scene_id": line["scene"].removeprefix("scannet/"),
+            "object_id": line["object_id"],
+            "ann_id": line["ann_id"],
+            "bbox": corners(np.array([line["pred_response"] or nowhere]))[0].tolist(),
+        }
+        for line in records
+    ]
+
+
 TASK = Task(
     name="scanrefer",
     dataset="scanrefer",
     kind="box",
-    splits=("train", "val"),
+    splits=("train", "val", "test"),
     origin="https://github.com/daveredrum/ScanRefer",
     annotations=("scanrefer/ScanRefer_filtered_{}.json",),
     files=("scanrefer_vg",),
@@ -123,4 +146,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    annotated={"train": (36_665, 562), "val": (9_508, 141)},
+    recorded={"train": 36_665, "val": 9_508},
+    submission=submission,
 )

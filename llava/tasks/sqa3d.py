@@ -80,4 +80,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    protocols={"published": "(.*_)?em", "refined": "(.*_)?em_refined"},
+    annotated={"train": (26_623, None), "val": (3_261, None), "test": (3_519, None)},
+    recorded={"val": 3_261, "test": 3_519},
 )

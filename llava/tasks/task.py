@@ -2,7 +2,7 @@
 
 A benchmark's raw annotations are converted once to LLaVA-style records (`convert`), from which training and
 evaluation take their samples (`samples`); each answer becomes one line of a jsonl (`answer_record`), and scores
-are made from such lines alone (`score`).
+are made from such lines alone (`score`), or what the benchmark's server takes where it keeps the answers (`submit`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,12 @@ class Task:
     answer: Callable[[Prediction], Record]  # the fields of an answer line that are the benchmark's own
     score: Callable[[Sequence[Record], Path | None], dict[str, float]]  # answer lines -> numbers, times 100
     published_split: str = "val"
+    # protocol -> regular expression of the score keys that belong to it; one that is left out is as "published"
+    protocols: Mapping[str, str] = field(default_factory=lambda: {"published": ".*"})
+    annotated: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)  # split -> annotations, scans
+    recorded: Mapping[str, int] = field(default_factory=dict)  # split -> records made from them
+    # answer lines of a split whose answers nobody has -> what the benchmark's server takes; None: it has no such split
+    submission: Callable[[Sequence[Record]], list | dict] | None = None
     record_boxes: Mapping[str, str] = field(default_factory=dict)  # split -> whose boxes its records ask at: gt | pred
     enrich: Callable[[Path, str, list[Sample]], list[Sample]] = field(default=lambda data, split, samples: samples)
 
@@ -82,6 +88,18 @@ class Task:
             **extra,
         }
 
+    def submit(self, records: Sequence[Record], answers: Path) -> Path | None:
+        """Write what the benchmark's server takes beside the answers file; None when any line has a gold answer."""
+        if self.submission is None or any(line["gt_response"] is not None for line in records):
+            return None
+        out = answers.with_suffix(".submission.json")
+        write_json(out, self.submission(records))
+        return out
+
+    def raw(self, data: Path, split: str) -> list[Path]:
+        """Where the split's annotations are."""
+        return [data / "benchmark" / pattern.format(split) for pattern in self.annotations]
+
     def processed(self, data: Path, split: str, stem: str | None = None) -> Path:
         """Where the split's records are."""
         return data / "processed" / f"{stem or self.files[0]}_{split}_llava_style.json"
@@ -118,7 +136,7 @@ class Task:
             question=question.removeprefix(PLACEHOLDER),
             answer=turns.get("gpt"),
             coord=_boxes(record["box_input"], path, record["id"])[0] if record.get("box_input") else None,
-            boxes=_boxes(record["box"], path, record["id"]) if self.kind == "box" else None,
+            boxes=_boxes(record["box"] or [], path, record["id"]) if self.kind == "box" else None,
             meta=meta,
         )
 

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +5,6 @@ from hypothesis import strategies as st
 
 from llava.captures.sens import SensReader, write_sens
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden/07_preprocessing/sens"
 CAMERA = np.array([[100.0, 0, 4], [0, 100, 3], [0, 0, 1]])
 
 
@@ -74,10 +71,10 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden files at {GOLDEN}")
-def test_reference_container():
-    reader = SensReader(GOLDEN / "in/scene0009_00/scene0009_00.sens")
-    expected = np.load(GOLDEN / "expected_arrays.npz")
+def test_reference_container(golden):
+    folder = golden("07_preprocessing/sens")
+    reader = SensReader(folder / "in/scene0009_00/scene0009_00.sens")
+    expected = np.load(folder / "expected_arrays.npz")
     assert len(reader) == 12 and reader.color_size == (160, 120) and reader.sensor == "StructureSensor"
     for frame in reader:
         np.testing.assert_array_equal(frame.depth(), expected[f"{frame.index:05d}.png"])

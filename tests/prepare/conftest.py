@@ -1,17 +1,15 @@
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
-GOLDEN = Path(__file__).resolve().parents[2].parent / "shared/golden/07_preprocessing"
-
 
 @pytest.fixture(scope="session")
-def golden():
-    if not GOLDEN.is_dir():
-        pytest.skip(f"no golden files at {GOLDEN}")
-    return GOLDEN
+def golden(pytestconfig):
+    folder = pytestconfig.getoption("--golden").resolve() / "07_preprocessing"
+    if not folder.is_dir():
+        pytest.skip(f"no golden files at {folder} (pytest --golden DIR names another folder)")
+    return folder
 
 
 @pytest.fixture

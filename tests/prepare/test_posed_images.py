@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,3 +60,35 @@ def test_a_damaged_or_empty_file_leaves_no_folder(golden, tmp_path):
     with pytest.raises(ValueError, match="step of 1 or more"):
         extract_frames(empty, tmp_path / "out/scene", every=0)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+STREAM = """
+import runpy
+runpy.run_path("scripts/3d/preprocessing/generate_image_scannet.py", run_name="__main__")
+(peak,) = [line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")]
+print("peak MB:", int(peak) // 1024)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def test_a_large_file_is_read_frame_by_frame(tmp_path):
+    """400 MB of frames in less than 300 MB of memory, all imports of the script included."""
+    scene = "scene0000_00"
+    sens = tmp_path / f"scannet/scans/{scene}/{scene}.sens"
+    lists = tmp_path / "scannet/meta_data"
+    lists.mkdir(parents=True)
+    (lists / "scannetv2_train.txt").write_text(scene)
+    frame = (bytes(1_000_000), np.zeros((6, 8), np.uint16), np.eye(4))
+    camera = {"color_intrinsics": np.eye(3), "depth_intrinsics": np.eye(3)}
+    write_sens(sens, (frame for _ in range(400)), color_size=(16, 12), depth_size=(8, 6), **camera)
+    assert sens.stat().st_size > 400_000_000
+    done = subprocess.run(
+        [sys.executable, "-c", STREAM, "--data", tmp_path, "--fast"],
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 made" in done.stdout
+    assert len(list((tmp_path / "scannet/posed_images" / scene).glob("*.jpg"))) == 40
+    assert int(done.stdout.split()[-1]) < 300, done.stdout

@@ -64,7 +64,7 @@ def test_all_is_made_once_and_inputs_are_left_alone(data, capsys):
         assert len(list(layout.posed_images(scene).glob("*.jpg"))) == 12
     selection = json.loads(layout.selection().read_text())
     assert [record["video_id"][-12:] for record in selection] == ["scene0001_00", "scene0002_00", "scene0003_00"]
-    assert not [name for name in after if name.endswith(".part") or "jsonl" in name]
+    assert not [name for name in after if ".part" in name]
     start = time.perf_counter()
     prepare(data)
     assert time.perf_counter() - start < 2
@@ -79,6 +79,22 @@ def test_in_parallel_the_same_is_made(data, tmp_path, monkeypatch):
     monkeypatch.setattr("llava.prepare.workers.FEW", 1)
     prepare(copy, workers=2)
     assert made(data) == made(copy)
+
+
+@pytest.mark.slow
+def test_on_a_ray_cluster_the_same_is_made(data, tmp_path):
+    pytest.importorskip("ray")
+    copy = tmp_path / "copy"
+    shutil.copytree(data, copy)
+    prepare(data, workers=1)
+    prepare(copy, workers=2, ray="local")
+    assert made(data) == made(copy)
+
+
+def test_a_cluster_needs_ray(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(ValueError, match=r"Ray is not installed: pip install -e '.\[ray\]'"):
+        prepare(data, ray="auto")
 
 
 def test_a_killed_run_goes_on(data, tmp_path):
@@ -109,7 +125,8 @@ def test_the_journal_of_a_killed_frame_choice_is_used(data, monkeypatch):
     whole = json.loads(path.read_text())
     path.unlink()
     first = {**whole[0], "num_all_voxels": -1}  # to be told from a new one
-    path.with_suffix(".part.jsonl").write_text(json.dumps(first) + "\n" + json.dumps(whole[1])[:20])
+    noted = [json.dumps({"name": record["video_id"], "result": record}) for record in (first, whole[1])]
+    path.with_suffix(".part.jsonl").write_text(noted[0] + "\n" + noted[1][:40])
     prepare(data, workers=1)
     assert json.loads(path.read_text()) == [first, *whole[1:]]
 

@@ -7,8 +7,8 @@ import tyro
 from llava.prepare.run import run_step
 
 
-def main(data: Path = Path("data"), workers: int | None = None) -> None:
-    run_step("voxels", data, workers)
+def main(data: Path = Path("data"), workers: int | None = None, ray: str | None = None) -> None:
+    run_step("voxels", data, workers, ray)
 
 
 if __name__ == "__main__":

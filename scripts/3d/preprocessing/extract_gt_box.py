@@ -8,8 +8,13 @@ import tyro
 from llava.prepare.run import run_step
 
 
-def main(data: Path = Path("data"), workers: int | None = None, compat: Literal["video3d"] | None = None) -> None:
-    run_step("gt boxes", data, workers, compat=compat)
+def main(
+    data: Path = Path("data"),
+    workers: int | None = None,
+    ray: str | None = None,
+    compat: Literal["video3d"] | None = None,
+) -> None:
+    run_step("gt boxes", data, workers, ray, compat=compat)
 
 
 if __name__ == "__main__":

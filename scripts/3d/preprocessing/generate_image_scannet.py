@@ -13,11 +13,12 @@ from llava.prepare.run import run_step
 def main(
     data: Path = Path("data"),
     workers: int | None = None,
+    ray: str | None = None,
     fast: bool = False,
     every: int | None = None,
     compat: Literal["video3d"] | None = None,
 ) -> None:
-    run_step("posed images", data, workers, every=SAMPLED_EVERY if fast else every, compat=compat)
+    run_step("posed images", data, workers, ray, every=SAMPLED_EVERY if fast else every, compat=compat)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ import os, signal, sys
 from pathlib import Path
 from llava import train
 from llava.data.pack import PackedScenes
-from llava.cli import leave_processes
+from llava.processes import leave
 from llava.model.checkpoint import load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
@@ -259,7 +259,7 @@ SPREAD = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from llava.cli import leave_processes
+from llava.processes import leave
 from llava.model.checkpoint import load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
@@ -272,7 +272,7 @@ trainer = train(load(base), load_tokenizer(base), recipe, data, out)
 assert type(trainer.model_wrapped).__name__ == "DistributedDataParallel" and trainer.args.world_size == 2
 if trainer.is_world_process_zero():
     (out / "log.json").write_text(json.dumps(trainer.state.log_history))
-leave_processes()
+leave()
 """
 
 

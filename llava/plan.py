@@ -1,0 +1,253 @@
+"""What a training needs, before it is begun: parameters, tokens, and the memory of each GPU.
+
+Parameters are counted on the model itself, built without memory. What is kept from the forward pass for the backward
+one is reckoned from sizes; `tests/test_plan.py` compares both with what PyTorch holds.
+
+Letters: E width of the tower, F of a feed-forward layer, D of the language model, b bytes of a number in a product.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from llava.recipes import Recipe, get_recipe, sized_model
+
+if TYPE_CHECKING:
+    from llava.model.scene_lm import SceneLM
+    from llava.train_config import TrainConfig
+
+PUBLISHED_VOCABULARY = 151649  # with <image>, <ground>, <coord> as its last three
+TEXT_TOKENS = 60  # of a question with its answer, and of the system turn with the instruction (DESIGN section 4)
+ANSWER_TOKENS = 20
+LIVE_PARAMETERS = 1_000_000_000  # of those that ZeRO-3 puts together for the layers at work (its own default)
+SPARE = 0.1  # of a GPU's memory: the driver's share, and gaps between blocks
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What to reckon for."""
+
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    gpus: int = 1
+    """How many, on all machines together."""
+    memory: float = 80.0
+    """Of each, GiB."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training needs; bytes are those of one process."""
+
+    parts: dict[str, tuple[int, int]]  # part -> parameters, and how many of them learn
+    scene_tokens: int
+    pack_tokens: int
+    passes: int  # forward passes an optimizer step
+    packs_per_step: int  # of all processes together
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    working: int  # what comes and goes: copies of weights, the widest layer computed again
+
+    @property
+    def parameters(self) -> int:
+        return sum(total for total, _ in self.parts.values())
+
+    @property
+    def learning(self) -> int:
+        return sum(learning for _, learning in self.parts.values())
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimizer + self.activations + self.working
+
+    def fits(self, memory: float) -> bool:
+        """Whether it fits into so many GiB, leaving SPARE of them."""
+        return self.total <= memory * GIB * (1 - SPARE)
+
+
+def plan_training(args: Sequence[str]) -> None:
+    """`llava plan RECIPE --gpus N --memory GIB [overrides]`: print what that training needs."""
+    if not args or args[0].startswith("-"):
+        args = ["video3d-7b", *args]
+    recipe = get_recipe(args[0])
+    asked = tyro.cli(Planning, prog=f"llava plan {recipe.name}", default=Planning(recipe), args=list(args[1:]))
+    if asked.gpus < 1 or asked.memory <= 0:
+        raise ValueError(f"expected at least 1 GPU with some memory, got {asked.gpus} with {asked.memory} GiB")
+    print(describe(make_plan(asked.recipe, asked.gpus), asked))
+
+
+def make_plan(recipe: Recipe, processes: int) -> Plan:
+    """Reckon what each of so many processes needs; raises ValueError as `TrainConfig.passes` does."""
+    from llava.train import adapt, part_of
+
+    config = recipe.train
+    passes = config.passes(processes)
+    model = empty_model(recipe)
+    adapt(model, config)
+    total, learning = Counter(), Counter()
+    for name, parameter in model.named_parameters():
+        total[part_of(name)] += parameter.numel()
+        learning[part_of(name)] += parameter.numel() * parameter.requires_grad
+    scene = scene_tokens(recipe)
+    pack = scene + TEXT_TOKENS * (1 + config.questions_per_scene)
+    states = model_states(sum(total.values()), sum(learning.values()), config, processes)
+    kept, again = activation_bytes(recipe, scene, pack, {part for part, count in learning.items() if count})
+    return Plan(
+        parts={part: (total[part], learning[part]) for part in total},
+        scene_tokens=scene,
+        pack_tokens=pack,
+        passes=passes,
+        packs_per_step=config.scenes_per_step * passes * processes,
+        activations=kept,
+        **{**states, "working": states["working"] + again},
+    )
+
+
+def empty_model(recipe: Recipe) -> SceneLM:
+    """The recipe's model on the meta device, with the words of its base, or with the published ones."""
+    import torch
+
+    from llava.model.checkpoint import read_config
+    from llava.session import find_base
+
+    words = PUBLISHED_VOCABULARY
+    if recipe.base is not None:
+        raw = read_config(find_base(recipe))
+        words = raw.get("text_config", raw)["vocab_size"]
+    with torch.device("meta"):
+        return sized_model(recipe, words, (words - 3, words - 2, words - 1))
+
+
+def scene_tokens(recipe: Recipe) -> int:
+    """Tokens of a scene of `max_frames` frames, as the encoder's processor counts them on one made-up frame."""
+    import numpy as np
+
+    from llava.types import Views
+
+    size = recipe.encoder.image_size
+    frame = Views(
+        np.zeros((1, size, size, 3), np.uint8),
+        np.zeros((1, size, size, 3), np.float32),
+        np.ones((1, size, size), bool),
+        ("",),
+    )
+    processor = recipe.encoder.build_processor()
+    return 0 if recipe.data.blind else recipe.data.max_frames * processor.num_tokens(processor(frame, np.empty((0, 6))))
+
+
+def model_states(parameters: int, learning: int, config: TrainConfig, processes: int) -> dict[str, int]:
+    """Bytes a process of weights, gradients, AdamW's state, and of copies that are made at work.
+
+    DeepSpeed keeps the weights in half precision and a float32 copy beside the optimizer (ZeRO, Rajbhandari et al.
+    2020, table 1); without it the weights that learn are float32, and autocast copies them.
+    """
+    half = config.precision == "bf16"
+    stage = zero_stage(config)
+    if stage >= 2 and half:
+        share = processes if stage == 3 else 1
+        return {
+            "weights": 2 * parameters // share,
+            "gradients": 2 * learning // processes,
+            "optimizer": 12 * learning // processes,
+            "working": 2 * min(parameters, LIVE_PARAMETERS) if stage == 3 else 0,
+        }
+    frozen = 2 if half and config.lora_rank else 4
+    share = processes if config.fsdp or stage == 3 else 1
+    buckets = learning if processes > 1 and share == 1 else 0  # DDP's own copy of the gradients
+    return {
+        "weights": (4 * learning + frozen * (parameters - learning)) // share,
+        "gradients": 4 * learning // share + 4 * buckets,
+        "optimizer": 8 * learning // share,
+        "working": 2 * learning if half and share == 1 else 2 * min(parameters, LIVE_PARAMETERS) * (share > 1),
+    }
+
+
+def zero_stage(config: TrainConfig) -> int:
+    """The stage in the recipe's DeepSpeed file; 0 without one."""
+    from llava.resumable import read_json
+    from llava.train_arguments import find_file
+
+    if not config.deepspeed:
+        return 0
+    return int(read_json(find_file(config.deepspeed)).get("zero_optimization", {}).get("stage", 0))
+
+
+def activation_bytes(recipe: Recipe, scene: int, pack: int, learning: set[str]) -> tuple[int, int]:
+    """Bytes that a forward pass keeps for the backward pass, and those of the widest layer, computed again.
+
+    Args:
+        scene: tokens of a scene, newlines included.
+        pack: tokens of a pack.
+        learning: the parts that learn; what lies before all of them keeps nothing.
+    """
+    config, eyes, language = recipe.train, recipe.encoder, recipe.language
+    packs, checkpointing = config.scenes_per_step, config.gradient_checkpointing
+    half = config.precision == "bf16"
+    # Under autocast what is added up along the layers stays float32.
+    number, stream = (2 if half else 4), (2 if half and config.deepspeed else 4)
+    patches = packs * eyes.grid**2 * (scene // (eyes.cells * (eyes.cells + 1)))
+    tower = patches * tower_layer_bytes(eyes.hidden_size, eyes.intermediate_size, number, stream)
+    reader = packs * pack * language_layer_bytes(language, number, stream, config.lora_rank > 0)
+    kept = widest = 0
+    for layers, layer, inputs, learns in (
+        (eyes.num_layers - 1, tower, patches * eyes.hidden_size * stream, "tower" in learning),
+        (language.num_layers, reader, packs * pack * language.hidden_size * stream, True),
+    ):
+        kept += layers * (inputs if checkpointing else layer) if learns else 0
+        widest = max(widest, layer if checkpointing or not learns else 0)
+    if {"tower", "projector"} & learning:
+        kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * number
+    answers = packs * config.questions_per_scene * ANSWER_TOKENS
+    kept += packs * pack * norm_bytes(language.hidden_size, number, stream) + 4 * answers * PUBLISHED_VOCABULARY
+    return kept, widest
+
+
+def norm_bytes(width: int, number: int, stream: int) -> int:
+    """Kept a token by an RMSNorm: its input in float32, the same with norm 1, and what the next product reads."""
+    return width * (4 + stream + number)
+
+
+def language_layer_bytes(language, number: int, stream: int, adapters: bool) -> int:
+    """Kept a token by a layer of the language model: two norms, attention without its weights, SwiGLU."""
+    width, inner = language.hidden_size, language.intermediate_size
+    keys = width // language.num_heads * language.num_kv_heads
+    kept = 2 * norm_bytes(width, number, stream) + number * (2 * width + 2 * keys + 4 * inner)
+    copies = number * (6 * width + inner) if adapters else 0  # the input of each projection, once more
+    return kept + copies + 4 * language.num_heads
+
+
+def tower_layer_bytes(width: int, inner: int, number: int, stream: int) -> int:
+    """Kept a patch by a layer of the tower: two norms with what the next product reads, attention, two products."""
+    cast = number if number != stream else 0  # float32 is rounded before a product, and kept twice
+    return 2 * width * (2 * stream + cast) + number * (4 * width + 2 * inner)
+
+
+def describe(plan: Plan, asked: Planning) -> str:
+    """The plan as a page to read."""
+    config = asked.recipe.train
+    sharding = config.deepspeed or config.fsdp or ("copies (DDP)" if asked.gpus > 1 else "none")
+    rows = [f"{asked.recipe.name} on {asked.gpus} x {asked.memory:g} GiB, sharding: {sharding}", "", "parameters"]
+    rows += [f"  {part:<12}{total:>16,}   learning {learning:>16,}" for part, (total, learning) in plan.parts.items()]
+    rows += [f"  {'all':<12}{plan.parameters:>16,}   learning {plan.learning:>16,}", ""]
+    rows += [
+        f"tokens a scene  {plan.scene_tokens:,} ({asked.recipe.data.max_frames} frames); a pack of "
+        f"{config.questions_per_scene} questions: about {plan.pack_tokens:,}",
+        f"a step          {plan.packs_per_step} packs: {asked.gpus} GPUs x {config.scenes_per_step} a pass x "
+        f"{plan.passes} passes",
+        "",
+        "memory of each GPU, GiB",
+    ]
+    names = ("weights", "gradients", "optimizer", "activations", "working")
+    rows += [f"  {name:<12}{vars(plan)[name] / GIB:>8.2f}" for name in names]
+    rows += [f"  {'all':<12}{plan.total / GIB:>8.2f}", ""]
+    limit = asked.memory * (1 - SPARE)
+    verdict = "fits" if plan.fits(asked.memory) else "does not fit"
+    rows.append(f"{verdict}: {plan.total / GIB:.1f} of {limit:.1f} GiB ({SPARE:.0%} are left to the driver)")
+    return "\n".join(rows)

@@ -3,7 +3,7 @@
 Parameters are counted on the model itself, built without memory. What is kept from the forward pass for the backward
 one is reckoned from sizes; `tests/test_plan.py` compares both with what PyTorch holds.
 
-Letters: E width of the tower, F of a feed-forward layer, D of the language model, b bytes of a number in a product.
+In what follows `number` is the bytes of a number in a matrix product, `stream` those of one on its way between layers.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ import tyro
 from llava.recipes import Recipe, get_recipe, sized_model
 
 if TYPE_CHECKING:
+    from llava.model.language import Language
     from llava.model.scene_lm import SceneLM
     from llava.train_config import TrainConfig
 
 PUBLISHED_VOCABULARY = 151649  # with <image>, <ground>, <coord> as its last three
 TEXT_TOKENS = 60  # of a question with its answer, and of the system turn with the instruction (DESIGN section 4)
-ANSWER_TOKENS = 20
+ANSWER_TOKENS = 20  # of an answer, of which logits are made
 LIVE_PARAMETERS = 1_000_000_000  # of those that ZeRO-3 puts together for the layers at work (its own default)
 SPARE = 0.1  # of a GPU's memory: the driver's share, and gaps between blocks
 GIB = 1 << 30
@@ -97,8 +98,9 @@ def make_plan(recipe: Recipe, processes: int) -> Plan:
         learning[part_of(name)] += parameter.numel() * parameter.requires_grad
     scene = scene_tokens(recipe)
     pack = scene + TEXT_TOKENS * (1 + config.questions_per_scene)
+    logits = config.questions_per_scene * ANSWER_TOKENS * model.config.text_config.vocab_size
     states = model_states(sum(total.values()), sum(learning.values()), config, processes)
-    kept, again = activation_bytes(recipe, scene, pack, {part for part, count in learning.items() if count})
+    kept, again = activation_bytes(recipe, scene, pack, logits, {part for part, count in learning.items() if count})
     return Plan(
         parts={part: (total[part], learning[part]) for part in total},
         scene_tokens=scene,
@@ -148,24 +150,25 @@ def model_states(parameters: int, learning: int, config: TrainConfig, processes:
     DeepSpeed keeps the weights in half precision and a float32 copy beside the optimizer (ZeRO, Rajbhandari et al.
     2020, table 1); without it the weights that learn are float32, and autocast copies them.
     """
-    half = config.precision == "bf16"
-    stage = zero_stage(config)
-    if stage >= 2 and half:
-        share = processes if stage == 3 else 1
+    half, stage = config.precision == "bf16", zero_stage(config)
+    together = 2 * min(parameters, LIVE_PARAMETERS)  # what a sharded model puts together to compute with
+    if stage:
+        number = 2 if half else 4
         return {
-            "weights": 2 * parameters // share,
-            "gradients": 2 * learning // processes,
+            "weights": number * parameters // (processes if stage == 3 else 1),
+            "gradients": number * learning // (processes if stage >= 2 else 1),
             "optimizer": 12 * learning // processes,
-            "working": 2 * min(parameters, LIVE_PARAMETERS) if stage == 3 else 0,
+            "working": together if stage == 3 else 0,
         }
+    share = processes if config.fsdp else 1
     frozen = 2 if half and config.lora_rank else 4
-    share = processes if config.fsdp or stage == 3 else 1
-    buckets = learning if processes > 1 and share == 1 else 0  # DDP's own copy of the gradients
+    buckets = 4 * learning if processes > share else 0  # DDP's own copy of the gradients
+    copies = 2 * learning if half else 0  # autocast's, of the weights that learn
     return {
         "weights": (4 * learning + frozen * (parameters - learning)) // share,
-        "gradients": 4 * learning // share + 4 * buckets,
+        "gradients": 4 * learning // share + buckets,
         "optimizer": 8 * learning // share,
-        "working": 2 * learning if half and share == 1 else 2 * min(parameters, LIVE_PARAMETERS) * (share > 1),
+        "working": together if config.fsdp else copies,
     }
 
 
@@ -179,33 +182,43 @@ def zero_stage(config: TrainConfig) -> int:
     return int(read_json(find_file(config.deepspeed)).get("zero_optimization", {}).get("stage", 0))
 
 
-def activation_bytes(recipe: Recipe, scene: int, pack: int, learning: set[str]) -> tuple[int, int]:
+def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learning: set[str]) -> tuple[int, int]:
     """Bytes that a forward pass keeps for the backward pass, and those of the widest layer, computed again.
 
     Args:
         scene: tokens of a scene, newlines included.
         pack: tokens of a pack.
-        learning: the parts that learn; what lies before all of them keeps nothing.
+        logits: labelled tokens of a pack times the size of the vocabulary.
+        learning: the parts that learn; a tower that does not keeps nothing.
     """
     config, eyes, language = recipe.train, recipe.encoder, recipe.language
-    packs, checkpointing = config.scenes_per_step, config.gradient_checkpointing
-    half = config.precision == "bf16"
-    # Under autocast what is added up along the layers stays float32.
+    packs, checkpointing, half = config.scenes_per_step, config.gradient_checkpointing, config.precision == "bf16"
+    # Under autocast what is added up along the layers stays float32; DeepSpeed's weights are halves, and so is it.
     number, stream = (2 if half else 4), (2 if half and config.deepspeed else 4)
     patches = packs * eyes.grid**2 * (scene // (eyes.cells * (eyes.cells + 1)))
-    tower = patches * tower_layer_bytes(eyes.hidden_size, eyes.intermediate_size, number, stream)
-    reader = packs * pack * language_layer_bytes(language, number, stream, config.lora_rank > 0)
+    tokens = packs * pack
     kept = widest = 0
-    for layers, layer, inputs, learns in (
-        (eyes.num_layers - 1, tower, patches * eyes.hidden_size * stream, "tower" in learning),
-        (language.num_layers, reader, packs * pack * language.hidden_size * stream, True),
+    for learns, layers, layer, entry in (
+        (
+            "tower" in learning,
+            eyes.num_layers - 1,
+            patches * tower_layer_bytes(eyes.hidden_size, eyes.intermediate_size, number, stream),
+            patches * eyes.hidden_size * stream,
+        ),
+        (
+            True,
+            language.num_layers,
+            tokens * language_layer_bytes(language, number, stream, adapters=config.lora_rank > 0),
+            tokens * language.hidden_size * stream,
+        ),
     ):
-        kept += layers * (inputs if checkpointing else layer) if learns else 0
-        widest = max(widest, layer if checkpointing or not learns else 0)
+        if learns:
+            kept += layers * (entry if checkpointing else layer)
+        if checkpointing or not learns:
+            widest = max(widest, layer)
     if {"tower", "projector"} & learning:
         kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * number
-    answers = packs * config.questions_per_scene * ANSWER_TOKENS
-    kept += packs * pack * norm_bytes(language.hidden_size, number, stream) + 4 * answers * PUBLISHED_VOCABULARY
+    kept += tokens * norm_bytes(language.hidden_size, number, stream) + 4 * packs * logits
     return kept, widest
 
 
@@ -214,7 +227,7 @@ def norm_bytes(width: int, number: int, stream: int) -> int:
     return width * (4 + stream + number)
 
 
-def language_layer_bytes(language, number: int, stream: int, adapters: bool) -> int:
+def language_layer_bytes(language: Language, number: int, stream: int, adapters: bool) -> int:
     """Kept a token by a layer of the language model: two norms, attention without its weights, SwiGLU."""
     width, inner = language.hidden_size, language.intermediate_size
     keys = width // language.num_heads * language.num_kv_heads

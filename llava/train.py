@@ -222,9 +222,9 @@ def train_on(
 
 def _keep_inputs(trainer: PackTrainer) -> None:
     """Keep FSDP2 from rounding coordinates to the precision of the weights, as it does with all inputs."""
+    if not trainer.is_fsdp_enabled:
+        raise ValueError("train.fsdp needs GPUs: on a CPU accelerate would make copies (DDP) in its place")
     plugin = trainer.accelerator.state.fsdp_plugin
-    if plugin is None:
-        raise ValueError("train.fsdp needs GPUs, one for each process: without them nothing would be sharded")
     if plugin.mixed_precision_policy is not None:
         plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, cast_forward_inputs=False)
 

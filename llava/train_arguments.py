@@ -60,6 +60,13 @@ def _sharding(config: TrainConfig) -> dict:
     """How parameters, gradients and the optimizer's state are spread over processes: DeepSpeed, FSDP2 or not at all."""
     if config.deepspeed and config.fsdp:
         raise ValueError("train.deepspeed and train.fsdp are two ways of one thing: leave one of them out")
+    if config.fsdp and config.lora_rank:
+        raise ValueError("adapters need no FSDP: copies on every GPU (DDP) are small, and DeepSpeed shards the rest")
+    if config.fsdp and processes.count() == 1:
+        raise ValueError(
+            "train.fsdp spreads the model over GPUs, a process each, but this is the only process: set NUM_GPUS, or "
+            "leave it out"
+        )
     if config.fsdp:
         return {"fsdp": True, "fsdp_config": str(find_file(config.fsdp))}
     if not config.deepspeed:

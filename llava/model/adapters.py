@@ -14,16 +14,9 @@ NAME = "default"  # peft's, of the one adapter there is
 
 
 def add_adapters(model: SceneLM, rank: int, alpha: float) -> None:
-    """Put adapters, which change nothing yet, beside every projection of the language model's layers.
+    """Put adapters, which change nothing yet, beside every projection of the language model's layers."""
+    from peft import LoraConfig, inject_adapter_in_model  # takes seconds, and only some recipes need it
 
-    Raises ValueError where peft is not installed.
-    """
-    try:
-        from peft import LoraConfig, inject_adapter_in_model
-    except ImportError as error:
-        raise ValueError(
-            "adapters need the package peft: pip install peft, or train with --train.lora-rank 0"
-        ) from error
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=list(PROJECTIONS))
     inject_adapter_in_model(config, model.language_model, adapter_name=NAME)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -237,10 +237,11 @@ def begin(out: Path, settings: dict[str, Any]) -> bool:
 
     Raises ValueError when `out` holds, begun or finished, a training with other settings.
     """
-    train = {name: value for name, value in settings["train"].items() if name not in UNIMPORTANT}
-    wanted = json.loads(json.dumps({**settings, "train": train}))
+    wanted = json.loads(json.dumps({**settings, "train": with_defaults(settings["train"])}))
     path = out / "training.json"
     begun = read_json(path) if path.exists() else {}
+    if "train" in begun:
+        begun["train"] = with_defaults(begun["train"])
     if begun == wanted:
         return not is_finished(out)
     if is_finished(out) or last_checkpoint(out):
@@ -253,6 +254,12 @@ def begin(out: Path, settings: dict[str, Any]) -> bool:
     if processes.is_first():
         write_json(path, wanted)
     return True
+
+
+def with_defaults(train: dict[str, Any]) -> dict[str, Any]:
+    """The settings that matter; one that there was not yet when they were noted down has its default."""
+    known = {**json.loads(json.dumps(asdict(TrainConfig()))), **train}
+    return {name: value for name, value in known.items() if name not in UNIMPORTANT}
 
 
 def last_checkpoint(out: Path) -> str | None:

@@ -21,12 +21,13 @@ from llava.data.pack import PackedScenes, collate
 from llava.model.adapters import PROJECTIONS, add_adapters, is_adapter, merged
 from llava.model.checkpoint import load
 from llava.recipes import Recipe, new_model
-from llava.session import Training, load_checkpoint, load_tokenizer, train_recipe
+from llava.session import Training, load_checkpoint, load_tokenizer, settings_of, train_recipe
 from llava.tasks import TASKS
 from llava.train import (
     LEARNT_FILE,
     PART_PREFIXES,
     PackTrainer,
+    begin,
     freeze,
     last_checkpoint,
     parameter_groups,
@@ -148,6 +149,20 @@ def test_a_folder_of_another_training_is_not_gone_on_with(training: Training, fi
     (out / "training.json").unlink()
     with pytest.raises(ValueError, match=r"unknown ones: it has no training.json\): give another --out"):
         train_recipe(training)
+
+
+def test_a_setting_that_is_new_had_its_default(training: Training) -> None:
+    """A training that was begun before there was such a setting goes on."""
+    settings = settings_of(training)
+    assert begin(training.out, settings)
+    noted = json.loads((training.out / "training.json").read_text())
+    del noted["train"]["lora_rank"]
+    (training.out / "training.json").write_text(json.dumps(noted))
+    (training.out / "recipe.json").write_text("{}")
+    (training.out / "model.safetensors").write_text("")
+    assert not begin(training.out, settings)
+    with pytest.raises(ValueError, match="they differ in: train"):
+        begin(training.out, {**settings, "train": {**settings["train"], "lora_rank": 8}})
 
 
 def test_a_finished_training_is_left_alone(training: Training, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,6 @@
 
 Parameters are counted on the model itself, built without memory. What is kept from the forward pass for the backward
 one is reckoned from sizes; `tests/test_plan.py` compares both with what PyTorch holds.
-
-In what follows `number` is the bytes of a number in a matrix product, `stream` those of one on its way between layers.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from llava.encoders.siglip import Siglip
 from llava.recipes import Recipe, get_recipe, sized_model
 
 if TYPE_CHECKING:
@@ -85,9 +84,14 @@ def plan_training(args: Sequence[str]) -> None:
 
 
 def make_plan(recipe: Recipe, processes: int) -> Plan:
-    """Reckon what each of so many processes needs; raises ValueError as `TrainConfig.passes` does."""
+    """Reckon what each of so many processes needs.
+
+    Raises ValueError as `TrainConfig.passes` does, and for an encoder whose memory is not known.
+    """
     from llava.train import adapt, part_of
 
+    if not isinstance(recipe.encoder, Siglip):
+        raise ValueError(f"the memory that {type(recipe.encoder).__name__} needs is not known; only that of Siglip is")
     config = recipe.train
     passes = config.passes(processes)
     model = empty_model(recipe)
@@ -192,54 +196,62 @@ def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learnin
         learning: the parts that learn; a tower that does not keeps nothing.
     """
     config, eyes, language = recipe.train, recipe.encoder, recipe.language
-    packs, checkpointing, half = config.scenes_per_step, config.gradient_checkpointing, config.precision == "bf16"
-    # Under autocast what is added up along the layers stays float32; DeepSpeed's weights are halves, and so is it.
-    number, stream = (2 if half else 4), (2 if half and config.deepspeed else 4)
-    patches = packs * eyes.grid**2 * (scene // (eyes.cells * (eyes.cells + 1)))
-    tokens = packs * pack
+    kind = Arithmetic.of(config)
+    views = config.scenes_per_step * scene // (eyes.cells * (eyes.cells + 1))
+    patches, tokens = views * eyes.grid**2, config.scenes_per_step * pack
     kept = widest = 0
     for learns, layers, layer, entry in (
-        (
-            "tower" in learning,
-            eyes.num_layers - 1,
-            patches * tower_layer_bytes(eyes.hidden_size, eyes.intermediate_size, number, stream),
-            patches * eyes.hidden_size * stream,
-        ),
+        ("tower" in learning, eyes.num_layers - 1, patches * tower_layer_bytes(eyes, kind), patches * eyes.hidden_size),
         (
             True,
             language.num_layers,
-            tokens * language_layer_bytes(language, number, stream, adapters=config.lora_rank > 0),
-            tokens * language.hidden_size * stream,
+            tokens * language_layer_bytes(language, kind, config.lora_rank),
+            tokens * language.hidden_size,
         ),
     ):
         if learns:
-            kept += layers * (entry if checkpointing else layer)
-        if checkpointing or not learns:
+            kept += layers * (entry * kind.stream if config.gradient_checkpointing else layer)
+        if config.gradient_checkpointing or not learns:
             widest = max(widest, layer)
+    if "tower" in learning:
+        kept += views * 3 * eyes.image_size**2 * kind.number  # the pixels
     if {"tower", "projector"} & learning:
-        kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * number
-    kept += tokens * norm_bytes(language.hidden_size, number, stream) + 4 * packs * logits
-    return kept, widest
+        kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * kind.number
+    last_norm = tokens * language.hidden_size * (4 + kind.stream)
+    return kept + last_norm + 4 * config.scenes_per_step * logits, widest
 
 
-def norm_bytes(width: int, number: int, stream: int) -> int:
-    """Kept a token by an RMSNorm: its input in float32, the same with norm 1, and what the next product reads."""
-    return width * (4 + stream + number)
+@dataclass(frozen=True)
+class Arithmetic:
+    """In how many bytes numbers are kept."""
+
+    number: int  # of what is multiplied
+    stream: int  # of what is added up from layer to layer
+    copies: bool  # whether each product keeps a rounded copy of its own of what several read (autocast)
+
+    @staticmethod
+    def of(config: TrainConfig) -> Arithmetic:
+        half = config.precision == "bf16"
+        halved = half and (config.deepspeed is not None or config.lora_rank > 0)  # weights, and so the stream
+        return Arithmetic(2 if half else 4, 2 if halved else 4, half and config.deepspeed is None)
 
 
-def language_layer_bytes(language: Language, number: int, stream: int, adapters: bool) -> int:
-    """Kept a token by a layer of the language model: two norms, attention without its weights, SwiGLU."""
+def language_layer_bytes(language: Language, kind: Arithmetic, lora_rank: int) -> int:
+    """Kept a token: two RMSNorms (float32 inside) with what is read of them, attention without its weights, SwiGLU."""
     width, inner = language.hidden_size, language.intermediate_size
     keys = width // language.num_heads * language.num_kv_heads
-    kept = 2 * norm_bytes(width, number, stream) + number * (2 * width + 2 * keys + 4 * inner)
-    copies = number * (6 * width + inner) if adapters else 0  # the input of each projection, once more
-    return kept + copies + 4 * language.num_heads
+    read = 3 + 2 if kind.copies else 2  # by queries, keys and values; by gate and up
+    kept = 2 * width * (4 + kind.stream) + kind.number * (read * width + 2 * width + 2 * keys + 4 * inner)
+    adapters = kind.number * (width + 7 * lora_rank) if lora_rank else 0
+    return kept + adapters + 4 * language.num_heads
 
 
-def tower_layer_bytes(width: int, inner: int, number: int, stream: int) -> int:
-    """Kept a patch by a layer of the tower: two norms with what the next product reads, attention, two products."""
-    cast = number if number != stream else 0  # float32 is rounded before a product, and kept twice
-    return 2 * width * (2 * stream + cast) + number * (4 * width + 2 * inner)
+def tower_layer_bytes(eyes: Siglip, kind: Arithmetic) -> int:
+    """Kept a patch: two LayerNorms with what is read of them, attention without its weights, two products."""
+    width = eyes.hidden_size
+    read = 3 + 1 if kind.copies else 2
+    kept = 2 * width * kind.stream + kind.number * (read * width + 4 * width + 2 * eyes.intermediate_size)
+    return kept + 4 * eyes.num_heads
 
 
 def describe(plan: Plan, asked: Planning) -> str:

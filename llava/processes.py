@@ -78,10 +78,11 @@ def leave() -> None:
 def spread(words: Sequence[str]) -> None:
     """Run `llava WORDS` in as many processes as `launch_line` says, in place of this one; return where that is one.
 
-    Raises ValueError as `launch_line` does.
+    In each of them it returns when all have come here. Raises ValueError as `launch_line` does.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ:
-        return  # started by torchrun already
+    if "LOCAL_RANK" in os.environ:  # started by torchrun already
+        wait()  # meet once before anything that takes long, for which the others may wait as long as they like
+        return
     import torch
 
     line = launch_line(os.environ, torch.cuda.device_count())

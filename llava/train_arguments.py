@@ -44,7 +44,7 @@ def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingAr
         dataloader_num_workers=config.workers,
         dataloader_persistent_workers=config.workers > 0,
         remove_unused_columns=False,
-        use_cpu=cpu and not config.deepspeed,  # DeepSpeed finds the CPU itself, and is not asked once this is set
+        use_cpu=cpu,
         dataloader_pin_memory=not cpu,
         seed=config.seed,
     )

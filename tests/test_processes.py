@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from llava.answer_files import gather, part_file, part_files
+from llava.model.checkpoint import load
 from llava.processes import launch_line
 from llava.tasks import TASKS
+from llava.train import last_checkpoint
 from llava.types import Sample
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -94,16 +97,26 @@ def test_parts_of_another_file_stay(tmp_path: Path) -> None:
     assert other.exists()
 
 
+def llava(*words: str | Path, processes: str, folder: Path = REPOSITORY) -> str:
+    """Type a command, in an environment that asks for so many processes; returns what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "llava.cli", *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "NUM_GPUS": processes},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_two_processes_answer_as_one(tiny_base: Path, rooms_data: Path, tmp_path: Path) -> None:
     """All files of answers and scores, byte for byte, from the command line; the second time after a kill."""
 
     def evaluate(results: Path, processes: str) -> dict[Path, bytes]:
-        command = [sys.executable, "-m", "llava.cli", "eval", tiny_base, "--tasks", "scanrefer", "sqa3d"]
-        options = ["--data", rooms_data, "--results", results, "--frames", "1"]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NUM_GPUS": processes}
-        done = subprocess.run([*command, *options], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        asked = ("--tasks", "scanrefer", "sqa3d", "--frames", "1", "--data", rooms_data, "--results", results)
+        llava("eval", tiny_base, *asked, processes=processes)
         return {path.relative_to(results): path.read_bytes() for path in sorted(results.rglob("*.json*"))}
 
     alone = evaluate(tmp_path / "alone", "")
@@ -114,3 +127,45 @@ def test_two_processes_answer_as_one(tiny_base: Path, rooms_data: Path, tmp_path
     answers.write_bytes(b"")
     part_file(answers, 5).write_bytes(content[: len(content) // 2])
     assert evaluate(tmp_path / "two", "2") == alone
+
+
+@pytest.mark.slow
+def test_two_processes_go_the_whole_way(tiny_flags: list[str], tmp_path: Path) -> None:
+    """Data once, training and answers together, one report, everything said once."""
+    few = ("--rooms", "6", "--blind-packs", "2", "--train.packs", "4", "--data.tasks", "scanrefer", "sqa3d")
+    said = llava("run", "rooms", *few, *tiny_flags, processes="2", folder=tmp_path)
+    assert said.count("report: results/rooms-mc-2/report.html") == 1
+    assert said.count("checkpoint: checkpoints/rooms\n") == said.count("checkpoint: checkpoints/rooms-blind\n") == 1
+    assert json.loads((tmp_path / "checkpoints/rooms/training.json").read_text())["processes"] == 2
+    for task in ("scanrefer", "sqa3d"):
+        (answers,) = (tmp_path / "results" / task).glob("rooms-mc-2.jsonl")
+        scores = json.loads(answers.with_suffix(".json").read_text())
+        assert scores["count"] == len(answers.read_text().splitlines()) > 0
+
+
+@pytest.mark.slow
+def test_the_published_way_of_training_on_rooms(tiny_flags: list[str], rooms_data: Path, tmp_path: Path) -> None:
+    """ZeRO-3, bfloat16, gradient checkpointing, a global batch: what is left is a whole checkpoint that has learnt."""
+    pytest.importorskip("deepspeed", reason="DeepSpeed is an extra (pip install -e '.[gpu]')")
+    out = tmp_path / "out"
+    way = ("--train.deepspeed", "scripts/zero3.json", "--train.global-batch", "4", "--train.gradient-checkpointing")
+    few = (
+        "--train.packs",
+        "8",
+        "--train.precision",
+        "bf16",
+        "--train.save-steps",
+        "1",
+        "--data",
+        rooms_data,
+        "--out",
+        out,
+    )
+    llava("train", "rooms", *way, *few, *tiny_flags, processes="2")
+    base = load(Path(tiny_flags[tiny_flags.index("--base") + 1])).state_dict()
+    learnt = load(out).state_dict()
+    assert {name for name in base if not torch.equal(base[name], learnt[name])} > {"ground_head.zero_target", "newline"}
+    assert all(value.isfinite().all() for value in learnt.values())
+    on_the_way = load(out / "checkpoint-2").state_dict()
+    assert all(torch.equal(value, on_the_way[name]) for name, value in learnt.items())
+    assert last_checkpoint(out) == str(out / "checkpoint-2")

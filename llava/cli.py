@@ -14,6 +14,8 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
+from llava import processes
+
 # Heavy imports belong into the functions: `llava --help` must not pay for torch.
 
 
@@ -121,27 +123,15 @@ def sample(path: Path, strategy: str = "mc", frames: int = 8, out: Path = Path("
 
 def train(args: Sequence[str]) -> None:
     """Train a recipe: `llava train RECIPE [--data DIR] [--out DIR] [overrides]`."""
-    from llava.session import check_processes, parse_training, train_recipe
+    from llava.session import parse_training, train_recipe
 
-    training = parse_training("llava train", args)
-    check_processes(args)
-    train_recipe(training)
-    leave_processes()
-
-
-def leave_processes() -> None:
-    """Close what `torchrun` opened: a process that exits with its gloo threads running may abort."""
-    from accelerate import PartialState
-
-    PartialState().destroy_process_group()
+    train_recipe(parse_training("llava train", args))
 
 
 def run(args: Sequence[str]) -> None:
     """Data, training, evaluation and report in one go: `llava run [RECIPE] [--data DIR] [--out DIR] [overrides]`."""
-    from llava.session import check_processes, run_everything
+    from llava.session import run_everything
 
-    if not {"-h", "--help"} & set(args):  # which cost no import of torch
-        check_processes(args, alone=True)
     run_everything(args)
 
 
@@ -244,13 +234,21 @@ def pretrain(args: Sequence[str]) -> None:
     pretrain_base(args)
 
 
+def plan(args: Sequence[str]) -> None:
+    """Say what a training needs and whether it fits: `llava plan RECIPE [--gpus N] [--memory 80] [overrides]`."""
+    from llava.plan import plan_training
+
+    plan_training(args)
+
+
 @dataclass(frozen=True)
 class Verb:
-    """A command: its words, what runs it, and whether it parses its arguments itself."""
+    """A command: its words, and what runs it."""
 
     words: str
     action: Callable
-    own_parser: bool = False
+    own_parser: bool = False  # it parses its arguments itself
+    spread: bool = False  # it runs in a process for each GPU
 
     @property
     def summary(self) -> str:
@@ -258,7 +256,7 @@ class Verb:
 
 
 VERBS = (
-    Verb("run", run, own_parser=True),
+    Verb("run", run, own_parser=True, spread=True),
     Verb("rooms make", rooms_make),
     Verb("rooms show", rooms_show),
     Verb("prepare", prepare),
@@ -266,8 +264,9 @@ VERBS = (
     Verb("scene info", scene_info),
     Verb("scene store", scene_store),
     Verb("sample", sample),
-    Verb("train", train, own_parser=True),
-    Verb("eval", evaluate),
+    Verb("plan", plan, own_parser=True),
+    Verb("train", train, own_parser=True, spread=True),
+    Verb("eval", evaluate, spread=True),
     Verb("score", score),
     Verb("report", report),
     Verb("ask", ask),
@@ -301,6 +300,8 @@ def _run_verb(args: Sequence[str]) -> None:
         sys.exit(2)
     rest = args[len(verb.words.split()) :]
     try:
+        if verb.spread and not {"-h", "--help"} & set(rest):  # help pays for no import of torch
+            processes.spread(args)
         if verb.own_parser:
             verb.action(rest)
         else:
@@ -310,6 +311,7 @@ def _run_verb(args: Sequence[str]) -> None:
             raise
         print(f"llava {verb.words}: {error}", file=sys.stderr)
         sys.exit(2)
+    processes.leave()
 
 
 def _is_ours(error: ValueError) -> bool:

@@ -128,13 +128,15 @@ def _stage(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _agree(chosen: Pretraining) -> None:
     """Note down in the work folder what is made there, or check that it was begun in the same way."""
-    from llava.train import UNIMPORTANT
+    from llava.train import with_defaults
 
     path = chosen.work / "pretraining.json"
-    wanted = json.loads(json.dumps({"pictures": asdict(chosen.pictures), "recipe": chosen.recipe.to_dict()}))
-    for name in UNIMPORTANT:
-        del wanted["recipe"]["train"][name]
-    if path.exists() and read_json(path) != wanted:
+
+    def that_matters(pictures: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+        return {"pictures": pictures, "recipe": {**recipe, "train": with_defaults(recipe["train"])}}
+
+    wanted = json.loads(json.dumps(that_matters(asdict(chosen.pictures), chosen.recipe.to_dict())))
+    if path.exists() and that_matters(**read_json(path)) != wanted:
         raise ValueError(
             f"{chosen.work} holds a base model that was begun with other settings ({path.name} has them): "
             "give another --work, or delete that folder to begin anew"

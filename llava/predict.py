@@ -6,8 +6,8 @@ Answers are appended to a jsonl as they come, one line a question, so that a kil
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from llava import processes
+from llava.answer_files import gather, gathered_scenes, part_file, part_files
 from llava.data import chat
 from llava.data.pack import coord_points
 from llava.data.scenes import SceneInputs, SceneSource
@@ -98,41 +100,56 @@ def evaluate(
 ) -> Path:
     """Answer all `samples` of a task into the jsonl `out`, going on where an earlier run of the same kind stopped.
 
+    Several processes share the scenes out: each answers its own into a file beside `out`, and the first puts them
+    together. Whatever was killed before, in however many processes, `out` ends as one undisturbed process leaves it.
+
     An `out` that another run made (other weights, data, frames, boxes ...) is kept as `<out>.old`, with its scores.
-    Raises ValueError where another process is answering into `out`.
+    Raises ValueError where another command is answering into `out`, or where a process' answers are not to be seen.
     """
+    by_scene: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_scene.setdefault(sample.scene, []).append(sample)
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = out.with_name(f".{out.name}.lock")  # not `out` itself, which may be set aside
     lock.touch()
-    with only_one(lock, f"is answering into {out}"):
-        _answer_rest(answerer, source, task_name, samples, out, _resume(out, run), run.model)
+    with only_one(lock, f"is answering into {out}") if processes.is_first() else nullcontext():
+        if processes.is_first():
+            _resume(out, run)
+            gather(out, by_scene)
+        processes.wait()
+        answered = gathered_scenes([out], by_scene)
+        left = {scene: asked for scene, asked in by_scene.items() if scene not in answered}
+        mine = {scene: left[scene] for scene in list(left)[processes.rank() :: processes.count()]}
+        # One process writes behind what is there, so that its answers can be read as they come.
+        into = out if processes.count() == 1 else part_file(out, processes.rank())
+        _answer_scenes(answerer, source, task_name, mine, into, run.model)
+        processes.wait()
+        if processes.is_first():
+            missing = sorted(by_scene.keys() - gather(out, by_scene))
+            if missing:
+                raise ValueError(
+                    f"the answers about {len(missing)} scenes ({missing[0]} ...) are not in {out.parent}: all machines "
+                    "must see the same results folder"
+                )
+        processes.wait()
     return out
 
 
-def _answer_rest(
+def _answer_scenes(
     answerer: Answerer,
     source: SceneSource,
     task_name: str,
-    samples: Sequence[Sample],
+    by_scene: Mapping[str, Sequence[Sample]],
     out: Path,
-    done: Counter,
     model_id: str,
 ) -> None:
-    """Append the answers to those samples that are not done yet."""
+    """Append the answers to all these questions, scene by scene."""
     task = TASKS[task_name]
-    by_scene: dict[str, list[Sample]] = {}
-    for sample in samples:
-        key = (sample.scene, sample.id)
-        if done[key]:  # counted, for the wordings of one question may share its id (SQA3D's train split)
-            done[key] -= 1
-        else:
-            by_scene.setdefault(sample.scene, []).append(sample)
-    left = sum(map(len, by_scene.values()))
     answerer.model.eval()
     prompt = answerer.settings.instruction
     with (
         out.open("a", encoding="utf-8") as lines,
-        tqdm(total=len(samples), initial=len(samples) - left, desc=task_name) as bar,
+        tqdm(total=sum(map(len, by_scene.values())), desc=task_name, disable=not processes.is_first()) as bar,
     ):
         for scene, asked in by_scene.items():
             predictions = answerer.answer(source.load(scene), asked, task.max_new_tokens)
@@ -160,25 +177,18 @@ def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
     return result
 
 
-def _resume(out: Path, run: Run) -> Counter:
-    """How often `out` answers each (scene, id) already; cuts off a line that a kill left half-written.
+def _resume(out: Path, run: Run) -> None:
+    """Note down what is going to be answered into `out`, and set aside what is not of that kind.
 
     Scores are deleted: they would not be those of the answers that are about to come.
     """
     header = out.with_suffix(".run.json")
     if out.exists() and (not header.exists() or read_json(header) != vars(run)):
         print(f"{out} was made by another run; kept as {_set_aside(out)}")
+        for part in part_files(out):
+            part.unlink()
     out.with_suffix(".json").unlink(missing_ok=True)
     write_json(header, vars(run))
-    if not out.exists():
-        return Counter()
-    content = out.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        with out.open("r+b") as file:
-            file.truncate(len(whole))
-    answers = map(json.loads, whole.splitlines())
-    return Counter((answer["scene"], answer["sample_id"]) for answer in answers)
 
 
 def _set_aside(out: Path) -> str:

@@ -108,9 +108,47 @@ ROOMS_FROM_PICTURES = replace(
     blind_packs=0,
     rooms=0,
 )
-VIDEO3D_7B = Recipe(name="video3d-7b", train=TrainConfig(precision="bf16", gradient_checkpointing=True))
+# As published (Video-3D LLM, section 4.1, and its training script); rates and warm-up are the defaults of TrainConfig.
+VIDEO3D_7B = Recipe(
+    name="video3d-7b",
+    data=DataConfig(strategy="uniform"),
+    train=TrainConfig(
+        global_batch=16,
+        precision="bf16",
+        gradient_checkpointing=True,
+        deepspeed="scripts/zero3.json",
+        workers=4,
+    ),
+)
+VIDEO3D_7B_COVERAGE = replace(
+    VIDEO3D_7B, name="video3d-7b-mc-ratio95", data=replace(VIDEO3D_7B.data, strategy="mc-ratio95")
+)
+# Not published: rank and rates are those of LLaVA-1.5's LoRA recipe (Liu et al. 2024), for one GPU of 80 GB.
+VIDEO3D_7B_LORA = replace(
+    VIDEO3D_7B,
+    name="video3d-7b-lora",
+    train=replace(
+        VIDEO3D_7B.train,
+        lora_rank=128,
+        lora_alpha=256.0,
+        lr=2e-4,
+        lr_projector=2e-5,
+        tune=("projector", "language", "positions", "head"),
+        deepspeed=None,
+    ),
+)
 
-RECIPES = {recipe.name: recipe for recipe in (ROOMS_DEBUG, ROOMS, ROOMS_FROM_PICTURES, VIDEO3D_7B)}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        ROOMS_DEBUG,
+        ROOMS,
+        ROOMS_FROM_PICTURES,
+        VIDEO3D_7B,
+        VIDEO3D_7B_COVERAGE,
+        VIDEO3D_7B_LORA,
+    )
+}
 
 
 def get_recipe(name: str) -> Recipe:
@@ -124,11 +162,17 @@ def get_recipe(name: str) -> Recipe:
 def new_model(recipe: Recipe, tokenizer: PreTrainedTokenizerBase) -> SceneLM:
     """The recipe's model with random weights; on the meta device under `torch.device("meta")`."""
     from llava.data.chat import COORD, GROUND, SCENE
+
+    return sized_model(recipe, len(tokenizer), tuple(tokenizer.convert_tokens_to_ids([SCENE, GROUND, COORD])))
+
+
+def sized_model(recipe: Recipe, vocabulary: int, marks: tuple[int, int, int]) -> SceneLM:
+    """As `new_model`, for a tokenizer of so many ids, among them those of the scene, `<ground>` and `<coord>`."""
     from llava.model.scene_lm import SceneLM, SceneLMConfig
 
-    scene, ground, coord = tokenizer.convert_tokens_to_ids([SCENE, GROUND, COORD])
+    scene, ground, coord = marks
     config = SceneLMConfig(
-        text_config=recipe.language.to_qwen2(len(tokenizer)),
+        text_config=recipe.language.to_qwen2(vocabulary),
         encoder=encoder_fields(recipe.encoder),
         positions=asdict(recipe.positions),
         ground_hidden_size=recipe.head.hidden_size,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from llava import processes
 from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe
 from llava.resumable import read_json, write_json
 
@@ -76,13 +75,16 @@ def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
 
     Raises ValueError when the recipe names no base, one that is not there, or one of other sizes than its own.
     """
+    import torch
     from transformers import set_seed
 
     from llava.model.checkpoint import load
 
     folder = find_base(recipe)
     set_seed(recipe.train.seed)
-    model = load(folder, positions=asdict(recipe.positions))
+    # Half of the memory; where all weights learn, DeepSpeed makes float32 copies for the optimizer itself.
+    half = recipe.train.precision == "bf16" and (recipe.train.lora_rank or recipe.train.deepspeed)
+    model = load(folder, torch.bfloat16 if half else torch.float32, positions=asdict(recipe.positions))
     check_sizes(folder, model.config, recipe)
     model.config.ground_temperature = recipe.head.temperature
     return model, load_tokenizer(folder)
@@ -114,8 +116,8 @@ def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, 
     """A trained model, ready to be asked, and the recipe that it was trained with.
 
     Args:
-        device: default: the GPU where there is one, in the precision that the recipe trained in, else the CPU,
-            where half precision would only be slower.
+        device: default: this process's GPU where there is one, in the precision that the recipe trained in, else the
+            CPU, where half precision would only be slower.
     """
     import torch
 
@@ -123,55 +125,39 @@ def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, 
     from llava.predict import Answerer
 
     recipe = load_recipe(folder)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = device or processes.device()
     half = recipe.train.precision == "bf16" and device != "cpu"
     model = load(folder, torch.bfloat16 if half else torch.float32).to(device)
     return Answerer(model.eval(), load_tokenizer(folder), recipe.chat), recipe
 
 
-def check_processes(args: Sequence[str], alone: bool = False) -> None:
-    """Raise ValueError, with the line to type instead, where the processes and GPUs at hand would train wrongly.
-
-    One process with several GPUs would cut scene packs into pieces that are none (DataParallel).
-
-    Args:
-        args: of the command, as typed.
-        alone: whether only one process may run the command, because it does more than to train.
-    """
-    import torch
-
-    started, gpus = int(os.environ.get("WORLD_SIZE", "1")), torch.cuda.device_count()
-    count = str(started if started > 1 else gpus)
-    line = shlex.join(["torchrun", "--nproc-per-node", count, "-m", "llava.cli", "train", *args])
-    if alone and started > 1:
-        raise ValueError(
-            f"{started} processes would all make the data, evaluate and report: train with\n  {line}\n"
-            "and then call `llava eval CHECKPOINT` and `llava report CHECKPOINT` without torchrun"
-        )
-    if gpus > 1 and "LOCAL_RANK" not in os.environ:
-        raise ValueError(
-            f"one process sees {gpus} GPUs but can train on one of them: start a process for each with\n  {line}\n"
-            "or show it one, with CUDA_VISIBLE_DEVICES=0 before the command"
-        )
-
-
 def train_recipe(training: Training) -> Path:
     """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there."""
+    from llava.model.adapters import merged
     from llava.model.checkpoint import save
     from llava.train import begin, train
 
     recipe, data, out = training.recipe, training.data, training.out
-    if not begin(out, settings_of(training)):
-        print(f"checkpoint: {out}, trained already")
+    begun = begin(out, settings_of(training))
+    processes.wait()  # before one of them leaves anything there
+    if not begun:
+        tell(f"checkpoint: {out}, trained already")
         return out
     model, tokenizer = start(recipe)
     trainer = train(model, tokenizer, recipe, data, out)
     weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all: ZeRO-3 spreads them over processes
-    if trainer.is_world_process_zero():
+    if processes.is_first():
         trainer.save_state()
-        save(model, out, tokenizer, recipe.to_dict(), weights)
+        save(model, out, tokenizer, recipe.to_dict(), merged(weights, recipe.train.lora_scale))
         print(f"checkpoint: {out}")
+    processes.wait()
     return out
+
+
+def tell(text: str) -> None:
+    """Print what all processes find alike once."""
+    if processes.is_first():
+        print(text)
 
 
 def settings_of(training: Training) -> dict[str, Any]:
@@ -190,7 +176,7 @@ def settings_of(training: Training) -> dict[str, Any]:
         "base_weights": weights_digest(base),
         "data_folder": str(data.resolve()),
         "data_contents": contents_digest(data, "train", recipe.data.tasks),
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),  # another number takes other packs a step
+        "processes": processes.count(),  # another number takes other packs a step
     }
 
 
@@ -205,7 +191,7 @@ def evaluate_checkpoint(
     boxes: str | None = None,
     limit: int | None = None,
 ) -> dict[str, dict]:
-    """Answer and score benchmarks; returns the scores by task. See `llava eval --help`."""
+    """Answer and score benchmarks; returns the scores by task, in the first process. See `llava eval --help`."""
     from llava.data.contents import contents_digest
     from llava.model.checkpoint import weights_digest
     from llava.predict import Run, evaluate, score
@@ -244,7 +230,9 @@ def evaluate_checkpoint(
         out = results / task.name / f"{name}.jsonl"
         made = replace(run, boxes=task.boxes(split, boxes), contents=contents_digest(data, split, [task.name]))
         evaluate(answerer, source, task.name, samples, made, out)
-        scores[task.name] = score(task.name, out, made, data)
+        if processes.is_first():
+            scores[task.name] = score(task.name, out, made, data)
+    processes.wait()
     return scores
 
 
@@ -302,33 +290,39 @@ def report_run(
 def run_everything(args: Sequence[str]) -> Path:
     """Data, training, a blind twin, evaluation and the report; every step goes on where a killed run stopped.
 
+    Several processes train and answer together; data, scores and the report are made by the first of them.
     Without a recipe's name the published recipe is trained where that can be done, else `rooms`. A data folder that
     holds anything already is used as it is, or finished as it was begun.
     """
-    from rich.console import Console
-
-    from llava.report import make_report, scores_table
-
     training = parse_training("llava run", args, default_recipe=trainable_recipe)
     recipe, data, out = training.recipe, training.data, training.out
-    if recipe.rooms:
+    if recipe.rooms and processes.is_first():
         from llava.prepare.run import prepare
         from llava.rooms.make import provide_rooms
 
         provide_rooms(data, recipe.rooms)
         prepare(data)
+    processes.wait()
     train_recipe(training)
     evaluate_checkpoint(out, recipe.data.tasks, data=data)
-    name = run_name(out, recipe)
-    baselines = {"majority": majority_scores(recipe, data)}
-    if recipe.blind_packs:
-        baselines["blind"] = blind_scores(training)
-    folder = Path("results") / name
+    baselines = {"blind": blind_scores(training)} if recipe.blind_packs else {}
+    folder = Path("results") / run_name(out, recipe)
+    if processes.is_first():
+        conclude(folder, training, {"majority": majority_scores(recipe, data), **baselines})
+    processes.wait()
+    return folder
+
+
+def conclude(folder: Path, training: Training, baselines: dict[str, dict]) -> None:
+    """Write the report of a run into `folder`, and print its table."""
+    from rich.console import Console
+
+    from llava.report import make_report, scores_table
+
     write_json(folder / "baselines.json", baselines)
-    page = make_report(folder, data, out)
+    page = make_report(folder, training.data, training.out)
     Console().print(scores_table(folder))
     print(f"report: {page}")
-    return page
 
 
 def trainable_recipe() -> str:
@@ -340,7 +334,7 @@ def trainable_recipe() -> str:
         reason = f"ScanNet is complete, but {PUBLISHED!r} has no base checkpoint to start from ({start} names one)"
     else:
         return PUBLISHED
-    print(f"{reason}: training {EMBEDDED!r}")
+    tell(f"{reason}: training {EMBEDDED!r}")
     return EMBEDDED
 
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import defaultdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import Trainer, set_seed
 
+from llava import processes
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
+from llava.model.adapters import add_adapters, is_adapter, merged
 from llava.model.checkpoint import RECIPE_FILE, is_finished
 from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
+from llava.train_arguments import training_arguments
 from llava.train_config import PARTS, DataConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -43,6 +47,10 @@ PART_PREFIXES = {
 }
 # Settings of `TrainConfig` that do not change what is learnt.
 UNIMPORTANT = ("workers", "threads", "save_steps", "log_steps", "report_to")
+# What is learnt, with adapters still apart, for a training to go on from; the weights beside it have them merged.
+LEARNT_FILE = "learnt.safetensors"
+# Where the optimizer's state is: one process or DDP, DeepSpeed, FSDP as a whole or in parts.
+OPTIMIZER_FILES = ("optimizer.pt", "global_step*", "optimizer.bin", "optimizer_0")
 
 
 def part_of(parameter: str) -> str:
@@ -72,6 +80,14 @@ class PackTrainer(Trainer):
                 self.optimizer = optimizer(groups, **kwargs)
         return self.optimizer
 
+    def _prepare_input(self, data: Any) -> Any:
+        """Move a batch to the device as it is: under DeepSpeed the Trainer would round coordinates to bfloat16."""
+        if isinstance(data, dict):
+            return {key: self._prepare_input(value) for key, value in data.items()}
+        if isinstance(data, (tuple, list)):
+            return type(data)(self._prepare_input(value) for value in data)
+        return data.to(self.args.device, non_blocking=True) if isinstance(data, torch.Tensor) else data
+
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> torch.Tensor:
         """How many branches the whole step has, over accumulated batches and devices."""
         branches = sum(batch["branch_ids"].max(dim=1).values.clamp(min=0).sum() for batch in batch_samples).to(device)
@@ -84,15 +100,27 @@ class PackTrainer(Trainer):
         for name in ("lm_loss", "ground_loss"):
             if outputs.get(name) is not None:
                 self._running[name].append(outputs[name].detach())
-        # DDP averages the gradients of its processes; each has divided by the branches of all of them.
+        # DDP, DeepSpeed and FSDP average the processes' gradients; each has divided by the branches of all of them.
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
 
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
         """Leave a checkpoint that `llava eval` reads."""
-        super()._save(output_dir, state_dict)
+        config, folder = self.recipe.train, Path(output_dir or self.args.output_dir)
+        weights = self.model.state_dict() if state_dict is None else state_dict
+        super()._save(str(folder), merged(weights, config.lora_scale))
+        if config.lora_rank:
+            learning = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+            save_file({name: weights[name].contiguous() for name in learning}, folder / LEARNT_FILE)
         if self.args.should_save:
-            write_json(Path(output_dir or self.args.output_dir) / RECIPE_FILE, self.recipe.to_dict())
+            write_json(folder / RECIPE_FILE, self.recipe.to_dict())
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.recipe.train.lora_rank:
+            return super()._load_from_checkpoint(resume_from_checkpoint, model)
+        learnt = load_file(Path(resume_from_checkpoint) / LEARNT_FILE)
+        unknown = self.model.load_state_dict(learnt, strict=False).unexpected_keys
+        assert not unknown, unknown
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         if "loss" in logs:
@@ -108,6 +136,19 @@ def freeze(model: SceneLM, tune: tuple[str, ...]) -> None:
         raise ValueError(f"train.tune: unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(part_of(name) in tune)
+
+
+def adapt(model: SceneLM, config: TrainConfig) -> None:
+    """Let what the recipe says learn: the parts in `tune`, the language model by adapters if it asks for them."""
+    freeze(model, config.tune)
+    if not config.lora_rank:
+        return
+    add_adapters(model, config.lora_rank, config.lora_alpha)
+    for name, parameter in model.named_parameters():
+        if part_of(name) == "language":
+            parameter.requires_grad_(is_adapter(name))
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()  # steps of a learning rate would be lost in half precision
 
 
 def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
@@ -129,38 +170,6 @@ def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
         }
         for (part, decay), params in groups.items()
     ]
-
-
-def training_arguments(config: TrainConfig, out: Path, steps: int) -> TrainingArguments:
-    """The Trainer's own settings; a machine without a GPU is asked for by name (see LIBRARIES.md)."""
-    if config.deepspeed and config.lr_matrices is not None:
-        raise ValueError("train.lr_matrices (Muon) needs whole matrices, and DeepSpeed cuts them up: give one of them")
-    cpu = not torch.cuda.is_available()
-    return TrainingArguments(
-        output_dir=str(out),
-        max_steps=steps,
-        per_device_train_batch_size=config.scenes_per_step,
-        gradient_accumulation_steps=config.accumulate,
-        learning_rate=config.lr,
-        weight_decay=config.weight_decay,
-        warmup_steps=math.ceil(config.warmup * steps),
-        lr_scheduler_type=config.schedule,
-        max_grad_norm=config.max_grad_norm,
-        bf16=config.precision == "bf16",
-        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),  # its name is about to change
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        logging_steps=config.log_steps,
-        logging_first_step=True,
-        report_to=list(config.report_to),
-        deepspeed=config.deepspeed,
-        dataloader_num_workers=config.workers,
-        dataloader_persistent_workers=config.workers > 0,
-        remove_unused_columns=False,
-        use_cpu=cpu,
-        dataloader_pin_memory=not cpu,
-        seed=config.seed,
-    )
 
 
 def scene_source(
@@ -208,8 +217,8 @@ def train_on(
     set_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
-    freeze(model, config.tune)
-    per_step = config.scenes_per_step * config.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+    adapt(model, config)
+    per_step = config.scenes_per_step * config.passes(processes.count()) * processes.count()
     trainer = PackTrainer(
         recipe=recipe,
         model=model,
@@ -218,8 +227,19 @@ def train_on(
         data_collator=collate,
         processing_class=tokenizer,
     )
+    if config.fsdp:
+        _keep_inputs(trainer)
     trainer.train(resume_from_checkpoint=last_checkpoint(out))
     return trainer
+
+
+def _keep_inputs(trainer: PackTrainer) -> None:
+    """Keep FSDP2 from rounding coordinates to the precision of the weights, as it does with all inputs."""
+    if not trainer.is_fsdp_enabled:
+        raise ValueError("train.fsdp needs GPUs: on a CPU accelerate would make copies (DDP) in its place")
+    plugin = trainer.accelerator.state.fsdp_plugin
+    if plugin.mixed_precision_policy is not None:
+        plugin.mixed_precision_policy = replace(plugin.mixed_precision_policy, cast_forward_inputs=False)
 
 
 def begin(out: Path, settings: dict[str, Any]) -> bool:
@@ -230,10 +250,11 @@ def begin(out: Path, settings: dict[str, Any]) -> bool:
 
     Raises ValueError when `out` holds, begun or finished, a training with other settings.
     """
-    train = {name: value for name, value in settings["train"].items() if name not in UNIMPORTANT}
-    wanted = json.loads(json.dumps({**settings, "train": train}))
+    wanted = json.loads(json.dumps({**settings, "train": with_defaults(settings["train"])}))
     path = out / "training.json"
     begun = read_json(path) if path.exists() else {}
+    if "train" in begun:
+        begun["train"] = with_defaults(begun["train"])
     if begun == wanted:
         return not is_finished(out)
     if is_finished(out) or last_checkpoint(out):
@@ -243,9 +264,15 @@ def begin(out: Path, settings: dict[str, Any]) -> bool:
             f"{out} holds a training with other settings ({known}): give another --out, or delete that folder to "
             "train anew"
         )
-    if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun started
+    if processes.is_first():
         write_json(path, wanted)
     return True
+
+
+def with_defaults(train: dict[str, Any]) -> dict[str, Any]:
+    """The settings that matter; one that there was not yet when they were noted down has its default."""
+    known = {**json.loads(json.dumps(asdict(TrainConfig()))), **train}
+    return {name: value for name, value in known.items() if name not in UNIMPORTANT}
 
 
 def last_checkpoint(out: Path) -> str | None:
@@ -257,10 +284,9 @@ def last_checkpoint(out: Path) -> str | None:
 def _is_whole(checkpoint: Path) -> bool:
     """`trainer_state.json` is written last, so a killed save has none or half of it.
 
-    The optimizer is looked for besides, because the Trainer would go on without it and say nothing; DeepSpeed
-    keeps it in a folder of its own.
+    The optimizer is looked for besides, because the Trainer would go on without it and say nothing.
     """
-    if not (checkpoint / "optimizer.pt").exists() and not any(checkpoint.glob("global_step*")):
+    if not any(found for name in OPTIMIZER_FILES for found in checkpoint.glob(name)):
         return False
     try:
         json.loads((checkpoint / "trainer_state.json").read_text())

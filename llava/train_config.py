@@ -26,13 +26,16 @@ class TrainConfig:
 
     packs: int | None = None  # scene packs in all; None: every question once
     questions_per_scene: int = 1  # branches a pack; 1 is the reference's behaviour
-    scenes_per_step: int = 1  # packs a device and forward pass
+    scenes_per_step: int = 1  # packs a process and forward pass
     accumulate: int = 1  # forward passes an optimizer step
+    global_batch: int | None = None  # packs an optimizer step, all processes together; takes the place of `accumulate`
     lr: float = 1e-5
     lr_tower: float = 2e-6
     lr_projector: float = 1e-5
     lr_matrices: float | None = None  # Muon's, for the matrices in the language model's layers; None: AdamW at `lr`
     tune: tuple[str, ...] = PARTS  # the parts that learn; the others stay as they were
+    lora_rank: int = 0  # of low-rank adapters that learn in place of the language model's weights; 0: none
+    lora_alpha: float = 256.0  # adapters are multiplied by lora_alpha / lora_rank
     weight_decay: float = 0.0
     warmup: float = 0.03  # share of all steps
     schedule: str = "cosine"
@@ -46,4 +49,30 @@ class TrainConfig:
     log_steps: int = 10
     report_to: tuple[str, ...] = ("tensorboard",)
     deepspeed: str | None = None  # a DeepSpeed JSON file
+    fsdp: str | None = None  # a JSON file for FSDP2, the alternative to DeepSpeed
     seed: int = 0
+
+    @property
+    def lora_scale(self) -> float:
+        """By what the product of an adapter's two matrices is multiplied; 0 without adapters."""
+        return self.lora_alpha / self.lora_rank if self.lora_rank else 0.0
+
+    def passes(self, processes: int) -> int:
+        """Forward passes of each of so many processes that make one optimizer step.
+
+        Raises ValueError where `global_batch` cannot be made of them, or is given beside `accumulate`.
+        """
+        if self.global_batch is None:
+            return self.accumulate
+        at_once = self.scenes_per_step * processes
+        if self.accumulate != 1:
+            raise ValueError(
+                f"train.global_batch {self.global_batch} and train.accumulate {self.accumulate} say the same twice: "
+                "leave one of them out"
+            )
+        if self.global_batch < 1 or self.global_batch % at_once:
+            raise ValueError(
+                f"train.global_batch is {self.global_batch}, which {processes} processes cannot make of "
+                f"{self.scenes_per_step} packs each a pass: give a multiple of {at_once}, or other processes"
+            )
+        return self.global_batch // at_once

@@ -67,7 +67,7 @@ def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         ("rooms mke", "unknown command 'rooms mke' (did you mean 'rooms make'?)"),
         (
             "train romms",
-            "unknown recipe 'romms': choose one of rooms-debug, rooms, rooms-base, video3d-7b; did you mean",
+            "unknown recipe 'romms': choose one of rooms-debug, rooms, rooms-base, video3d-7b, ",
         ),
         ("run video3d", "did you mean 'video3d-7b'?"),
         ("train", "say which recipe to train, e.g. `llava train rooms`"),

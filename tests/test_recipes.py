@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
-from llava.model.checkpoint import load
+from llava.model.checkpoint import LLAVA_QWEN_NAMES, load
 from llava.model.positions import Positions
-from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model
+from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model, sized_model
+from llava.resumable import read_json
 from llava.session import data_folder, find_base, load_tokenizer, parse_training, start
 from llava.tasks import TASKS
+from llava.train_arguments import find_file
+from llava.train_config import PARTS
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -36,6 +41,45 @@ def test_the_published_recipe_has_the_published_size(tiny_tokenizer) -> None:
     assert sum(p.numel() for p in language.parameters()) - words == pytest.approx(6.53e9, rel=0.01)
     assert sum(p.numel() for p in tower.parameters()) == pytest.approx(0.4e9, rel=0.05)
     assert get_recipe("video3d-7b").data.max_frames == 32
+
+
+# Sizes of `golden/04_tiny_model`, whose parameters bear the published names, and those of the published model.
+SCALE = {96: 3584, 160: 18944, 48: 512, 600: 151649, 32: 1152, 64: 4304, 729: 729, 3: 3, 14: 14}
+
+
+def test_the_published_recipe_has_the_published_parameters(golden) -> None:
+    """By name and shape: those of the reference's tiny model, scaled."""
+    expected = {}
+    with safe_open(golden("04_tiny_model/model.safetensors"), framework="pt") as tiny:
+        for name in tiny.keys():  # noqa: SIM118 (no dictionary)
+            if "post_layernorm" in name and "vision_tower" in name:
+                continue  # stored, never applied
+            shape = tuple(SCALE[size] for size in tiny.get_slice(name).get_shape())
+            for pattern, ours in LLAVA_QWEN_NAMES.items():
+                name = re.sub(pattern, ours, name)
+            layers = 26 if name.startswith("encoder.tower.") else 28
+            expected |= {re.sub(r"\blayers\.0\.", f"layers.{layer}.", name): shape for layer in range(layers)}
+    with torch.device("meta"):
+        model = sized_model(get_recipe("video3d-7b"), 151649, (151646, 151647, 151648))
+    assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == expected
+
+
+@pytest.mark.parametrize("name", ["video3d-7b", "video3d-7b-mc-ratio95", "video3d-7b-lora"])
+def test_the_published_hyper_parameters(name: str) -> None:
+    recipe = get_recipe(name)
+    train, lora = recipe.train, name == "video3d-7b-lora"
+    assert (train.global_batch, train.packs, train.questions_per_scene) == (16, None, 1)
+    assert (train.schedule, train.warmup, train.precision, train.gradient_checkpointing) == (
+        "cosine",
+        0.03,
+        "bf16",
+        True,
+    )
+    assert (train.lr, train.lr_tower) == ((2e-4, 2e-6) if lora else (1e-5, 2e-6))
+    assert set(PARTS) - set(train.tune) == ({"tower"} if lora else set())
+    assert recipe.data.strategy == ("mc-ratio95" if "ratio95" in name else "uniform")
+    assert (recipe.data.max_frames, bool(train.lora_rank)) == (32, lora)
+    assert lora or read_json(find_file(train.deepspeed))["zero_optimization"]["stage"] == 3
 
 
 def test_the_embedded_recipes_fit_each_other() -> None:

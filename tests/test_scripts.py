@@ -118,6 +118,31 @@ def test_every_declared_package_is_pinned() -> None:
     assert missing == {"open3d"}  # the full wheel, for systems that CI does not run on
 
 
+def test_slurm_starts_a_machine_of_each_rank(checkout: Path) -> None:
+    """`srun` stands for two machines, one after the other; `llava` says what it is told."""
+    shutil.copytree(ROOT / "scripts/3d", checkout / "scripts/3d")
+    llava = checkout / ".venv/bin/llava"
+    llava.write_text('#!/bin/sh\necho "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT $*"\n')
+    llava.chmod(0o755)
+    stub(checkout, "scontrol", "echo first; echo second")
+    stub(checkout, "srun", 'shift; for rank in 0 1; do SLURM_NODEID=$rank "$@"; done')
+    job = {
+        "SLURM_SUBMIT_DIR": str(checkout),
+        "SLURM_JOB_NUM_NODES": "2",
+        "SLURM_JOB_NODELIST": "x",
+        "SLURM_JOB_ID": "20007",
+    }
+    done = subprocess.run(
+        ["sh", str(checkout / "scripts/3d/train/train_slurm.sh"), "video3d-7b", "--base", "a folder"],
+        env={**os.environ, **job, "PATH": f"{checkout / 'tools'}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    words = "run video3d-7b --base a folder"
+    assert (done.returncode, done.stdout) == (0, f"2 0 first 20007 {words}\n2 1 first 20007 {words}\n"), done.stderr
+
+
 @pytest.mark.parametrize(
     ("script", "args", "command"),
     [

@@ -13,18 +13,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from llava.cli import main
 from llava.data.mixture import Pack
 from llava.data.pack import PackedScenes, collate
+from llava.model.adapters import PROJECTIONS, add_adapters, is_adapter, merged
 from llava.model.checkpoint import load
 from llava.recipes import Recipe, new_model
-from llava.session import Training, load_checkpoint, load_tokenizer, train_recipe
+from llava.session import Training, load_checkpoint, load_tokenizer, settings_of, train_recipe
 from llava.tasks import TASKS
 from llava.train import (
+    LEARNT_FILE,
     PART_PREFIXES,
     PackTrainer,
+    begin,
     freeze,
     last_checkpoint,
     parameter_groups,
@@ -33,7 +36,8 @@ from llava.train import (
     train,
     training_samples,
 )
-from llava.train_config import PARTS
+from llava.train_arguments import find_file, training_arguments
+from llava.train_config import PARTS, TrainConfig
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 4
@@ -78,7 +82,6 @@ import os, signal, sys
 from pathlib import Path
 from llava import train
 from llava.data.pack import PackedScenes
-from llava.cli import leave_processes
 from llava.model.checkpoint import load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
@@ -146,6 +149,20 @@ def test_a_folder_of_another_training_is_not_gone_on_with(training: Training, fi
     (out / "training.json").unlink()
     with pytest.raises(ValueError, match=r"unknown ones: it has no training.json\): give another --out"):
         train_recipe(training)
+
+
+def test_a_setting_that_is_new_had_its_default(training: Training) -> None:
+    """A training that was begun before there was such a setting goes on."""
+    settings = settings_of(training)
+    assert begin(training.out, settings)
+    noted = json.loads((training.out / "training.json").read_text())
+    del noted["train"]["lora_rank"]
+    (training.out / "training.json").write_text(json.dumps(noted))
+    (training.out / "recipe.json").write_text("{}")
+    (training.out / "model.safetensors").write_text("")
+    assert not begin(training.out, settings)
+    with pytest.raises(ValueError, match="they differ in: train"):
+        begin(training.out, {**settings, "train": {**settings["train"], "lora_rank": 8}})
 
 
 def test_a_finished_training_is_left_alone(training: Training, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,41 +276,164 @@ SPREAD = """
 import json, sys
 from dataclasses import replace
 from pathlib import Path
-from llava.cli import leave_processes
+from llava import processes
 from llava.model.checkpoint import load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
 from llava.train import train
 
-base, data, out = map(Path, sys.argv[1:])
+base, data, out = map(Path, sys.argv[1:4])
+kind, changes = sys.argv[4], json.loads(sys.argv[5])
 recipe = load_recipe(base)
-recipe = replace(recipe, train=replace(recipe.train, packs=5, turn=False))
+recipe = replace(recipe, train=replace(recipe.train, **changes))
 trainer = train(load(base), load_tokenizer(base), recipe, data, out)
-assert type(trainer.model_wrapped).__name__ == "DistributedDataParallel" and trainer.args.world_size == 2
-if trainer.is_world_process_zero():
+wrapped = type(trainer.model_wrapped).__name__
+assert wrapped.startswith(kind) and trainer.args.world_size == 2, wrapped
+if processes.is_first():
     (out / "log.json").write_text(json.dumps(trainer.state.log_history))
-leave_processes()
+processes.wait()
+processes.leave()
 """
 
 
+@pytest.fixture
+def spread(tiny_base: Path, rooms_data: Path, tmp_path: Path):
+    """Train `tiny_base` in two processes; returns the lines of the log that tell of a step."""
+
+    def spread(kind: str, before: str = "", **changes) -> list[dict]:
+        (tmp_path / "spread.py").write_text(before + SPREAD)
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        done = subprocess.run(
+            [*launch, tmp_path / "spread.py", tiny_base, rooms_data, tmp_path / "two", kind, json.dumps(changes)],
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        return [line for line in json.loads((tmp_path / "two/log.json").read_text()) if "grad_norm" in line]
+
+    return spread
+
+
 @pytest.mark.slow
-def test_two_processes_are_one_with_twice_the_packs(run, tiny_base: Path, rooms_data: Path, tmp_path: Path) -> None:
+def test_two_processes_are_one_with_twice_the_packs(run, spread) -> None:
     """And not two trainings side by side, which is what the Trainer does on a CPU unless told."""
-    (tmp_path / "spread.py").write_text(SPREAD)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*launch, tmp_path / "spread.py", tiny_base, rooms_data, tmp_path / "two"],
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    log = [line for line in json.loads((tmp_path / "two/log.json").read_text()) if "grad_norm" in line]
+    log = spread("DistributedDataParallel", packs=5, turn=False)
     one = run("one", packs=4, turn=False, scenes_per_step=2)
     assert len(log) == 3  # the fifth pack makes a step too
     assert [line["loss"] for line in log[:2]] == pytest.approx(losses(one), rel=1e-4)
     assert [line["grad_norm"] for line in log[:2]] == pytest.approx(norms(one), rel=1e-4)
+
+
+# Accelerate shards on GPUs only. Told that it has some, it shards over gloo all the same.
+AS_IF_ON_GPUS = """
+from accelerate.state import AcceleratorState, DistributedType, PartialState
+
+said = AcceleratorState.__init__
+
+def spoken(self, *args, **kwargs):
+    if PartialState._shared_state.get("distributed_type") == DistributedType.MULTI_CPU:
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    said(self, *args, **kwargs)
+
+AcceleratorState.__init__ = spoken
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "before", "way"),
+    [
+        ("DistributedDataParallel", "", {}),
+        ("DistributedDataParallel", "", {"lora_rank": 4, "lora_alpha": 8.0}),
+        ("FSDP", AS_IF_ON_GPUS, {"fsdp": "scripts/fsdp2.json"}),
+        ("DeepSpeedEngine", "", {"deepspeed": "scripts/zero2.json"}),
+        ("DeepSpeedEngine", "", {"deepspeed": "scripts/zero3.json"}),
+    ],
+    ids=["ddp", "lora", "fsdp2", "zero2", "zero3"],
+)
+def test_the_global_batch_fixes_the_losses(run, spread, kind: str, before: str, way: dict) -> None:
+    """In two processes, two passes a step each, as in one process with four: whatever is spread over them."""
+    if "deepspeed" in way:
+        pytest.importorskip("deepspeed", reason="DeepSpeed is an extra (pip install -e '.[gpu]')")
+    settings = {"packs": 12, "turn": False, "global_batch": 4, "max_grad_norm": 0.5}
+    one = run("one", **settings, **{name: value for name, value in way.items() if name.startswith("lora")})
+    log = spread(kind, before, **settings, **way)
+    assert len(log) == 3
+    assert [line["loss"] for line in log] == pytest.approx(losses(one), rel=1e-4)
+    assert [line["grad_norm"] for line in log] == pytest.approx(norms(one), rel=1e-3)
+
+
+def test_the_global_batch_is_made_of_passes() -> None:
+    published = TrainConfig(global_batch=16)
+    assert [published.passes(processes) for processes in (1, 2, 8, 16)] == [16, 8, 2, 1]
+    assert replace(published, scenes_per_step=4).passes(2) == 2
+    assert TrainConfig(accumulate=3).passes(5) == 3
+    with pytest.raises(ValueError, match=r"global_batch is 16, which 3 processes cannot make .* a multiple of 3"):
+        published.passes(3)
+    with pytest.raises(ValueError, match="say the same twice"):
+        replace(published, accumulate=2).passes(1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"deepspeed": "scripts/zero3.json", "fsdp": "scripts/fsdp2.json"}, "two ways of one thing"),
+        ({"fsdp": "scripts/fsdp2.json", "lora_rank": 4}, "adapters need no FSDP"),
+        ({"fsdp": "scripts/fsdp2.json", "lr_matrices": 1e-3}, r"\(Muon\) needs whole matrices, and FSDP cuts them up"),
+        ({"deepspeed": "scripts/zero3.json", "lr_matrices": 1e-3}, r"\(Muon\) .*, and DeepSpeed cuts them up"),
+        ({"fsdp": "scripts/fsdp2.json"}, "train.fsdp spreads the model over GPUs, .* this is the only process"),
+    ],
+)
+def test_sharding_that_cannot_be(changes: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        training_arguments(TrainConfig(**changes), tmp_path, 1)
+
+
+def test_a_sharding_file_is_found_in_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find_file("scripts/zero3.json") == REPOSITORY / "scripts/zero3.json"
+    with pytest.raises(ValueError, match=r"there is no file 'scripts/none.json': looked in"):
+        find_file("scripts/none.json")
+
+
+def test_adapters_learn_in_place_of_the_language_model(training: Training) -> None:
+    """What is saved, at the end and on the way, has them merged, and answers as the model that learnt."""
+    changed = with_settings(training, lora_rank=4, lora_alpha=8.0, lr=1e-2, save_steps=1)
+    out = train_recipe(changed)
+    before, after = load(Path(training.recipe.base)), load(out)
+    moved = {name for name in differing(after, before) if part_of(name) == "language"}
+    language = [name for name in after.state_dict() if part_of(name) == "language"]
+    assert moved == {n for n in language if n.endswith("weight") and n.split(".")[-2] in PROJECTIONS}
+    assert differing(load(out / "checkpoint-2"), after) == set()
+    learnt = load_file(out / "checkpoint-2" / LEARNT_FILE)
+    assert any(is_adapter(name) for name in learnt) and {part_of(name) for name in learnt} >= {"head", "projector"}
+
+
+def test_adapters_are_gone_on_with(training: Training) -> None:
+    settings = {"lora_rank": 4, "lora_alpha": 8.0, "lr": 1e-2, "save_steps": 1}
+    straight = train_recipe(with_settings(training, **settings))
+    resumed = shutil.copytree(straight, training.out.with_name("resumed"))
+    shutil.rmtree(resumed / "checkpoint-2")
+    (resumed / "recipe.json").unlink()
+    train_recipe(with_settings(replace(training, out=resumed), **settings))
+    assert differing(load(resumed), load(straight)) == set()
+
+
+def test_a_merged_adapter_computes_the_same(tiny_base: Path) -> None:
+    model = load(tiny_base)
+    add_adapters(model, rank=3, alpha=6.0)
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if is_adapter(name):
+            torch.nn.init.normal_(parameter, std=0.1)
+    plain = load(tiny_base)
+    unmoved = plain.read(*(inputs := (torch.randn(1, 5, 48), torch.arange(5)[None], None)))
+    plain.load_state_dict(merged(model.state_dict(), 2.0))
+    with torch.no_grad():
+        torch.testing.assert_close(plain.read(*inputs), model.read(*inputs), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(unmoved, model.read(*inputs), atol=1e-2)
 
 
 def test_logs_tell_words_from_boxes(run) -> None:
@@ -365,11 +505,6 @@ def test_matrices_of_the_language_models_layers_have_their_own_rate(tiny_base: P
         assert (found[id(parameter)][0] == 5e-3) == inside, name
 
 
-def test_muon_needs_whole_matrices(run) -> None:
-    with pytest.raises(ValueError, match=r"lr_matrices \(Muon\) needs whole matrices"):
-        run(packs=1, lr_matrices=1e-3, deepspeed="zero2.json")
-
-
 def test_the_optimizer_is_given_these_rates(run) -> None:
     trainer = run(packs=1, lr=3e-4, lr_tower=1e-4, lr_projector=2e-4, tune=PARTS)
     assert {group["initial_lr"] for group in trainer.optimizer.param_groups} == {3e-4, 1e-4, 2e-4}
@@ -412,25 +547,6 @@ def test_another_number_of_processes_does_not_go_on(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"other settings \(they differ in: processes; "):
         train_recipe(training)
-
-
-@pytest.mark.parametrize("verb", ["train", "run"])
-def test_several_gpus_want_a_process_each(verb: str, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    with pytest.raises(SystemExit):
-        main([verb, "rooms", "--out", "my folder"])
-    said = capsys.readouterr().err
-    assert "  torchrun --nproc-per-node 4 -m llava.cli train rooms --out 'my folder'\n" in said
-    assert "CUDA_VISIBLE_DEVICES=0" in said
-
-
-def test_many_processes_do_not_run_everything(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("LOCAL_RANK", "1")
-    with pytest.raises(SystemExit):
-        main(["run", "rooms"])
-    said = capsys.readouterr().err
-    assert "  torchrun --nproc-per-node 2 -m llava.cli train rooms\n" in said and "llava eval CHECKPOINT" in said
 
 
 def test_samples_without_a_place_are_left_out(rooms_data: Path) -> None:

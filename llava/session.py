@@ -78,11 +78,11 @@ def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
     """
     from transformers import set_seed
 
-    from llava.model.checkpoint import load
+    from llava.model.checkpoint import load_model
 
     folder = find_base(recipe)
     set_seed(recipe.train.seed)
-    model = load(folder, positions=asdict(recipe.positions))
+    model = load_model(folder, positions=asdict(recipe.positions))
     check_sizes(folder, model.config, recipe)
     model.config.ground_temperature = recipe.head.temperature
     return model, load_tokenizer(folder)
@@ -119,13 +119,13 @@ def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, 
     """
     import torch
 
-    from llava.model.checkpoint import load
+    from llava.model.checkpoint import load_model
     from llava.predict import Answerer
 
     recipe = load_recipe(folder)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     half = recipe.train.precision == "bf16" and device != "cpu"
-    model = load(folder, torch.bfloat16 if half else torch.float32).to(device)
+    model = load_model(folder, torch.bfloat16 if half else torch.float32).to(device)
     return Answerer(model.eval(), load_tokenizer(folder), recipe.chat), recipe
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 # Names of parameters by part; the first prefix that fits wins.
 PART_PREFIXES = {
+    "unused": ("encoder.tower.post_layernorm.",),
     "tower": ("encoder.tower.",),
     "projector": ("encoder.projector.", "newline"),
     "positions": ("positions.",),

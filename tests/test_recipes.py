@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from llava.model.checkpoint import load
+from llava.model.checkpoint import load_model as load
 from llava.model.positions import Positions
 from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model
 from llava.session import data_folder, find_base, load_tokenizer, parse_training, start

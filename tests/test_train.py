@@ -18,7 +18,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 from llava.cli import main
 from llava.data.mixture import Pack
 from llava.data.pack import PackedScenes, collate
-from llava.model.checkpoint import load
+from llava.model.checkpoint import load_model as load
 from llava.recipes import Recipe, new_model
 from llava.session import Training, load_checkpoint, load_tokenizer, train_recipe
 from llava.tasks import TASKS
@@ -79,7 +79,7 @@ from pathlib import Path
 from llava import train
 from llava.data.pack import PackedScenes
 from llava.cli import leave_processes
-from llava.model.checkpoint import load
+from llava.model.checkpoint import load_model as load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
 
@@ -260,7 +260,7 @@ import json, sys
 from dataclasses import replace
 from pathlib import Path
 from llava.cli import leave_processes
-from llava.model.checkpoint import load
+from llava.model.checkpoint import load_model as load
 from llava.recipes import load_recipe
 from llava.session import load_tokenizer
 from llava.train import train

@@ -45,6 +45,8 @@ class SceneInputs:
             return self
         import torch
 
+        if self.inputs["coords"].shape[-1] != 3:
+            raise ValueError("a scene can be turned only where one point says where a token is: train without --turn")
         coords = rotate_quarter(self.inputs["coords"].numpy(), turn).astype(np.float32)
         inputs = {**self.inputs, "coords": torch.from_numpy(coords)}
         return SceneInputs(inputs, self.num_tokens, rotate_quarter(self.objects, turn), self.object_masks)

@@ -35,7 +35,7 @@ def test_only_measured_pixels_count():
     valid = np.zeros((1, size, size), bool)
     valid[:, : size // 2, ::2] = True
     views = Views(np.zeros((1, size, size, 3), np.uint8), coords, valid, ("0",))
-    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 1, 1]]), patch_share=0.5)
+    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 1, 1]]))
     assert inputs["valid"][0].tolist() == [[True, True], [False, False]]
     assert (inputs["coords"][0, 0] == 2).all()
     assert not inputs["object_masks"][0].any()  # unmeasured pixels lie in the first box, and do not count

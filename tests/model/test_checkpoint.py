@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, Qwen2Config
 
 from llava.encoders.siglip import Siglip
-from llava.model.checkpoint import init_new_tokens, is_finished, llava_qwen_config, load, save
+from llava.model.checkpoint import init_new_tokens, is_finished, load_model, save
+from llava.model.llava_qwen import read_llava_qwen_config
 from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 
@@ -16,7 +17,7 @@ from llava.model.scene_lm import SceneLM, SceneLMConfig
 def test_round_trip(kit, rng, tmp_path, tie):
     model = kit.make_model(tie=tie, positions={"kind": "mlp"}, ground_hidden_size=32)
     save(model, tmp_path, recipe={"name": "test"})
-    back = load(tmp_path)
+    back = load_model(tmp_path)
     batch = kit.collate([kit.make_row(rng, 2, 3, "text ground caption")])
     with torch.no_grad():
         assert torch.equal(model(**batch).loss, back(**batch).loss)
@@ -30,17 +31,17 @@ def test_round_trip(kit, rng, tmp_path, tie):
 
 def test_dtype(kit, tmp_path):
     save(kit.make_model(), tmp_path)
-    assert {p.dtype for p in load(tmp_path, dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in load_model(tmp_path, dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
 
 
 def test_folder_without_weights_or_config(kit, tmp_path):
     with pytest.raises(ValueError, match="is not a folder"):
-        load(tmp_path / "nowhere")
+        load_model(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="holds no config.json"):
-        load(tmp_path)
+        load_model(tmp_path)
     kit.make_model().config.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"holds no weights: expected model.safetensors .* found config.json"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
@@ -50,7 +51,7 @@ def test_a_cut_file_is_named(kit, tmp_path, name):
     for length in (0, len(content) // 2, len(content) - 3):
         (tmp_path / name).write_bytes(content[:length])
         with pytest.raises(ValueError, match=rf"/{name} is .*cut short"):
-            load(tmp_path)
+            load_model(tmp_path)
 
 
 def test_a_second_save_that_is_killed_leaves_no_whole_looking_folder(kit, tmp_path):
@@ -66,7 +67,7 @@ def test_other_model_type(kit, tmp_path):
     save(kit.make_model(), tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match="model type 'bert', expected 'video3d_llm' or 'llava_qwen'"):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_parameters_that_do_not_fit_are_named(kit, tmp_path):
@@ -77,7 +78,7 @@ def test_parameters_that_do_not_fit_are_named(kit, tmp_path):
     weights["encoder.projector.0.weight"] = torch.zeros(3, 3)
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="do not fit") as error:
-        load(tmp_path)
+        load_model(tmp_path)
     assert "missing newline" in str(error.value)
     assert "unexpected extra.weight" in str(error.value)
     assert "encoder.projector.0.weight is (3, 3), config.json asks for (48, 32)" in str(error.value)
@@ -89,8 +90,8 @@ def test_new_parts_may_be_missing(kit, tmp_path):
     weights = {k: v for k, v in load_file(tmp_path / "model.safetensors").items() if not k.startswith("ground_head.")}
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match="missing ground_head"):
-        load(tmp_path)
-    fresh = load(tmp_path, new_parts=("ground_head.",))
+        load_model(tmp_path)
+    fresh = load_model(tmp_path, new_parts=("ground_head.",))
     assert torch.equal(fresh.newline, model.newline)
     assert torch.isfinite(fresh.ground_head.zero_target).all() and fresh.ground_head.zero_target.norm() < 3
 
@@ -98,11 +99,11 @@ def test_new_parts_may_be_missing(kit, tmp_path):
 def test_another_position_encoding(kit, tmp_path):
     model = kit.make_model(positions={"kind": "mlp"})
     save(model, tmp_path)
-    changed = load(tmp_path, positions={"kind": "sin3d", "scale": 0.5})
+    changed = load_model(tmp_path, positions={"kind": "sin3d", "scale": 0.5})
     assert changed.config.positions == {"kind": "sin3d", "scale": 0.5}
     assert list(changed.positions.parameters()) == []
     save(changed, tmp_path / "changed")
-    assert load(tmp_path / "changed").positions.scale == 0.5
+    assert load_model(tmp_path / "changed").positions.scale == 0.5
 
 
 @pytest.mark.parametrize("tie", [False, True])
@@ -124,7 +125,7 @@ def test_a_resized_model_saves_and_loads(kit, tmp_path):
     model = kit.make_model(tie=True)
     init_new_tokens(model, 70, [68, 69])
     save(model, tmp_path)
-    assert torch.equal(load(tmp_path).get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert torch.equal(load_model(tmp_path).get_input_embeddings().weight, model.get_input_embeddings().weight)
 
 
 def test_published_sizes_build_on_the_meta_device():
@@ -162,9 +163,9 @@ def test_llava_qwen_config_of_the_published_model(tmp_path):
         "ground_token_ids": [151647],
         "coord_token_ids": [151648],
     }
-    config = llava_qwen_config(tmp_path, raw)
+    config = read_llava_qwen_config(tmp_path, raw)
     assert config.text_config.rope_parameters["rope_theta"] == 1e6
     assert config.encoder == {"name": "siglip", **vars(Siglip())}
     assert (config.ground_token_id, config.coord_token_id) == (151647, 151648)
     with pytest.raises(ValueError, match="vision tower 'clip-vit' is unknown"):
-        llava_qwen_config(tmp_path, raw | {"mm_vision_tower": "openai/clip-vit"})
+        read_llava_qwen_config(tmp_path, raw | {"mm_vision_tower": "openai/clip-vit"})

@@ -56,6 +56,7 @@ class Answerer:
     model: SceneLM
     tokenizer: PreTrainedTokenizerBase
     settings: chat.Chat
+    max_new_tokens: int | None = None  # of an answer; None: as the task says
 
     @torch.no_grad()
     def answer(self, scene: SceneInputs, samples: Sequence[Sample], max_new_tokens: int) -> list[Prediction]:
@@ -120,6 +121,7 @@ def _answer_rest(
 ) -> None:
     """Append the answers to those samples that are not done yet."""
     task = TASKS[task_name]
+    limit = task.max_new_tokens if answerer.max_new_tokens is None else answerer.max_new_tokens
     by_scene: dict[str, list[Sample]] = {}
     for sample in samples:
         key = (sample.scene, sample.id)
@@ -135,7 +137,7 @@ def _answer_rest(
         tqdm(total=len(samples), initial=len(samples) - left, desc=task_name) as bar,
     ):
         for scene, asked in by_scene.items():
-            predictions = answerer.answer(source.load(scene), asked, task.max_new_tokens)
+            predictions = answerer.answer(source.load(scene), asked, limit)
             for prediction in predictions:
                 text = f"{prompt}\n{prediction.sample.question}"
                 lines.write(json.dumps(task.answer_record(prediction, model_id, text)) + "\n")

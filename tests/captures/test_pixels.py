@@ -12,7 +12,7 @@ from PIL import Image
 
 from llava.captures import open_scene
 from llava.captures.pixels import load_depth, load_views
-from llava.geometry.camera import project, unproject
+from llava.geometry.camera import project
 from llava.geometry.voxels import patch_coords
 from llava.model.position_encodings import discretise
 
@@ -68,33 +68,6 @@ def test_damage_inside_a_file_is_an_error_that_names_it(posed_images: Path) -> N
 def test_an_index_outside_the_scene(posed_images: Path) -> None:
     with pytest.raises(ValueError, match=r"frames 0\.\.3, asked for 4"):
         load_views(open_scene(posed_images), [4], 24)
-
-
-@pytest.fixture(scope="module")
-def reference(golden):
-    folder = golden("02_geometry")
-    scene = open_scene(folder / "data/scannet/posed_images/scene0000_00")
-    return folder, scene, load_views(scene, [0, 1, 2, 3], 384)
-
-
-def test_reference_frames_to_the_pixel(reference) -> None:
-    folder, _, views = reference
-    for index in range(4):
-        expected = np.asarray(Image.open(folder / "frames384" / f"{index}.png"))
-        np.testing.assert_array_equal(views.images[index], expected)
-
-
-def test_reference_coordinates(reference) -> None:
-    folder, scene, views = reference
-    recorded = np.load(folder / "world_coords.npz")
-    np.testing.assert_allclose(views.coords[:, ::6, ::6], recorded["resized_stride6"], atol=1e-4)
-    np.testing.assert_allclose(views.coords[0, ::2, ::2], recorded["resized_frame0"], atol=1e-4)
-    whole = [unproject(load_depth(scene, i), scene.depth_intrinsics, scene.frames[i].pose) for i in range(4)]
-    np.testing.assert_allclose(np.stack(whole)[:, ::8, ::8], recorded["world_coords_stride8"], atol=1e-4)
-    for axis in range(3):
-        low, high = recorded["boundry"][2 * axis : 2 * axis + 2]
-        assert np.stack(whole)[..., axis].min() == pytest.approx(low, abs=1e-4)
-        assert np.stack(whole)[..., axis].max() == pytest.approx(high, abs=1e-4)
 
 
 def test_reference_patch_means_include_unknown_depth(reference) -> None:

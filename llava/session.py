@@ -331,9 +331,10 @@ def report_run(
     from llava.model.checkpoint import locate
     from llava.report import make_report
 
-    recipe = load_recipe(locate(checkpoint))
+    source = locate(checkpoint)
+    recipe = load_recipe(source)
     folder = results / run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat)
-    return make_report(folder, data_folder(recipe) if data is None else data, checkpoint)
+    return make_report(folder, data_folder(recipe) if data is None else data, source)
 
 
 def run_everything(args: Sequence[str]) -> Path:

@@ -43,7 +43,7 @@ class SiglipEncoder(nn.Module):
                 vision_use_head=False,
             )
         )
-        self.tower.post_layernorm = StoredNorm(config.hidden_size)
+        self.tower.post_layernorm = StoredLayerNorm(config.hidden_size)
         self.projector = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> SceneTokens:
@@ -64,7 +64,7 @@ class SiglipEncoder(nn.Module):
         )
 
 
-class StoredNorm(nn.LayerNorm):
+class StoredLayerNorm(nn.LayerNorm):
     """The tower's last norm, whose weights llava_qwen folders store though nothing applies them: kept for export."""
 
     def __init__(self, width: int) -> None:

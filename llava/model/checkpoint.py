@@ -90,7 +90,7 @@ def load_model(
             f"expected {SceneLMConfig.model_type!r} or {MODEL_TYPE!r}"
         )
     if positions is not None:
-        if positions.get("kind") != Positions(**config.positions).kind:
+        if Positions(**positions).kind != Positions(**config.positions).kind:
             new_parts = (*new_parts, "positions.")
         config.positions = dict(positions)
     tower_is_apart = names is not None and not any(name.startswith(TOWER) for name in shapes)

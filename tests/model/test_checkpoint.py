@@ -329,3 +329,14 @@ def test_a_checkpoint_of_the_hub(published, tmp_path, monkeypatch):
     assert same(load_model("owner/name"), model)
     with pytest.raises(ValueError, match="owner/other is neither a folder nor to be had from the Hugging Face hub"):
         load_model("owner/other")
+
+
+def test_a_checkpoint_of_before_the_stored_norm(kit, tmp_path):
+    """Nothing applies that norm, so a folder without it, as assets/rooms-base is, needs no mention."""
+    save(kit.make_model(), tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    old = {name: tensor for name, tensor in weights.items() if "post_layernorm" not in name}
+    assert len(weights) - len(old) == 2
+    save_file(old, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    norm = load_model(tmp_path).encoder.tower.post_layernorm
+    assert (norm.weight == 1).all() and (norm.bias == 0).all()

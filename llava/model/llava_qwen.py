@@ -168,7 +168,8 @@ def write_llava_qwen_config(config: SceneLMConfig) -> tuple[dict[str, Any], dict
     name = next((name for name, known in KNOWN_TOWERS.items() if _sizes(known) == _sizes(tower)), None)
     raw = {
         **CONSTANTS,
-        **{key: vars(text)[key] for key in LANGUAGE_KEYS},
+        # The window's size is forgotten where none is used, and a model with one does not exist here.
+        **{key: vars(text)[key] for key in LANGUAGE_KEYS if key not in ("sliding_window", "max_window_layers")},
         "rope_theta": text.rope_parameters["rope_theta"],
         "mm_vision_tower": f"google/{name}" if name else "siglip",
         "mm_hidden_size": tower.hidden_size,

@@ -227,7 +227,7 @@ def test_shards_of_pytorchs_own_format(published, old):
     shards = {"pytorch_model-1.bin": names[:20], "pytorch_model-2.bin": names[20:]}
     for file, own in shards.items():
         torch.save({n: weights[n] for n in own}, folder / file, _use_new_zipfile_serialization=not old)
-    index = {"weight_map": {name: file for file, own in shards.items() for name in own}}
+    index = {"metadata": {}, "weight_map": {name: file for file, own in shards.items() for name in own}}
     (folder / "pytorch_model.bin.index.json").write_text(json.dumps(index))
     assert same(load_model(folder), model)
     (folder / "pytorch_model-2.bin").unlink()

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 # Names of parameters by part; the first prefix that fits wins.
 PART_PREFIXES = {
-    "unused": ("encoder.tower.post_layernorm.",),
+    "unused": ("encoder.tower.post_layernorm.",),  # stored for export, applied by nothing, and no part that can learn
     "tower": ("encoder.tower.",),
     "projector": ("encoder.projector.", "newline"),
     "positions": ("positions.",),

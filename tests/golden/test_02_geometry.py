@@ -161,6 +161,18 @@ def test_voxels_of_points(folder, arrays, meta, voxels):
     np.testing.assert_array_equal(voxels(np.array(meta["discrete_point_in"])), meta["discrete_point_out"])
 
 
+def test_our_patches_leave_unknown_depth_out(folder, arrays, capture):
+    views, cells = capture.views, arrays(folder / "patch_coords.npz")["avg"].shape[1]
+    cell = views.coords.shape[1] // cells
+    ours, known = patch_points(views.coords, views.valid, cells, cell, "avg")
+    theirs, _ = patch_points(views.coords, np.ones_like(views.valid), cells, cell, "avg")
+    used = views.valid[:, : cells * cell, : cells * cell].reshape(-1, cells, cell, cells, cell)
+    whole, part = used.all(axis=(2, 4)), used.any(axis=(2, 4)) & ~used.all(axis=(2, 4))
+    np.testing.assert_array_equal(known, used.any(axis=(2, 4)))
+    np.testing.assert_allclose(ours[whole], theirs[whole], atol=1e-5)
+    assert part.any() and np.linalg.norm(theirs - ours, axis=-1)[part].max() > 0.1, "pulled towards the camera"
+
+
 @pytest.mark.parametrize("name", LOW)
 def test_patches_in_low_precision(folder, arrays, capture, voxels, name):
     """The published mode (quirk Q3): coordinates are rounded before the mean is taken, and so is the mean."""

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from llava.cli import main
 from llava.data.chat import COORD, GROUND, SCENE, Chat
 from llava.data.compat import MODES, OURS, VIDEO3D
 from llava.data.pack import pack_scene
@@ -19,7 +20,7 @@ from llava.data.tokenizer import train_tokenizer
 from llava.model.checkpoint import load_model
 from llava.model.export import export_llava_qwen
 from llava.recipes import Recipe, load_recipe
-from llava.session import Training, evaluate_checkpoint, load_checkpoint, start, train_recipe
+from llava.session import Training, evaluate_checkpoint, load_checkpoint, load_tokenizer, start, train_recipe
 from llava.tasks import TASKS
 from llava.train import scene_source
 
@@ -109,8 +110,12 @@ def test_load_evaluate_train_export_reload(released: Path, rooms_data: Path, bri
             assert {**one, "model_id": ""} == {**other, "model_id": ""}
 
 
-def test_a_released_folder_is_written_back_as_it_is(released: Path, tmp_path: Path) -> None:
-    out = export_llava_qwen(released, tmp_path / "out")
+def test_a_released_folder_is_written_back_as_it_is(
+    released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    main(["export", str(released), str(out), "--as", "llava_qwen"])
+    assert capsys.readouterr().out == f"{out}\n"
     assert same_tensors(load_file(out / "model.safetensors"), load_file(released / "model.safetensors"))
     for name in ("config.json", "vision_config.json", "tokenizer.json"):
         assert json.loads((out / name).read_text()) == json.loads((released / name).read_text())
@@ -162,6 +167,24 @@ def test_training_starts_from_a_video_model(released: Path, tmp_path: Path, caps
     assert torch.isfinite(model.ground_head.zero_target).all()
     with pytest.raises(ValueError, match="missing ground_head.object.0.bias"):
         load_model(base)
+
+
+def test_the_published_tokenizer_files_are_read(golden: Callable[[str], Path], tmp_path: Path) -> None:
+    """As transformers 4.40 wrote them: no tokenizer.json, the marks in two other files."""
+    source = golden("qwen2_tokenizer")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copyfile(source / name, tmp_path / name)
+    marks = {SCENE: 151646, GROUND: 151647, COORD: 151648}
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    kind = {"lstrip": False, "normalized": True, "rstrip": False, "single_word": False, "special": False}
+    settings["added_tokens_decoder"] |= {str(number): {"content": mark, **kind} for mark, number in marks.items()}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "added_tokens.json").write_text(json.dumps(marks))
+    (tmp_path / "config.json").write_text('{"model_type": "llava_qwen"}')
+    tokenizer = load_tokenizer(tmp_path)
+    assert len(tokenizer) == 151649
+    assert {mark: tokenizer.convert_tokens_to_ids(mark) for mark in marks} == marks
+    assert tokenizer("at <coord> , describe")["input_ids"] == [266, 220, 151648, 1154, 7512]
 
 
 def test_a_tokenizer_of_another_model_is_refused(released: Path, tmp_path: Path) -> None:

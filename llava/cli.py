@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
@@ -145,11 +145,12 @@ def evaluate(
     split: str = "val",
     boxes: str | None = None,
     limit: int | None = None,
+    compat: Literal["ours", "video3d"] | None = None,
 ) -> None:
     """Answer benchmarks with a checkpoint and score the answers.
 
     Args:
-        checkpoint: folder made by `llava train`.
+        checkpoint: folder made by `llava train`, or one of Video-3D LLM's (a folder, or its id on the hub).
         tasks: benchmarks, by name.
         strategy: frame sampling; default: as in training.
         frames: at most so many frames a scene; default: as in training.
@@ -159,10 +160,11 @@ def evaluate(
         boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says. Scan2Cap asks at the
             boxes that its records hold, whatever is offered.
         limit: only the first so many scenes.
+        compat: video3d asks as the published scores were made; default: as the recipe says.
     """
     from llava.session import evaluate_checkpoint
 
-    evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit)
+    evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit, compat)
 
 
 def score(
@@ -194,6 +196,7 @@ def report(
     split: str = "val",
     boxes: str | None = None,
     limit: int | None = None,
+    compat: Literal["ours", "video3d"] | None = None,
 ) -> None:
     """Gather a checkpoint's five benchmarks into results/<run>/report.{json,md,html}.
 
@@ -206,10 +209,11 @@ def report(
         split: split of the evaluation.
         boxes: boxes of the evaluation; default: as the recipe says.
         limit: scenes that the evaluation was limited to.
+        compat: mode that the evaluation was told.
     """
     from llava.session import report_run
 
-    print(report_run(checkpoint, strategy, frames, data, results, split, boxes, limit))
+    print(report_run(checkpoint, strategy, frames, data, results, split, boxes, limit, compat))
 
 
 def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
@@ -225,6 +229,23 @@ def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = Non
     from llava.session import ask_scene
 
     print(ask_scene(checkpoint, scene, question, strategy, frames))
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    as_: Annotated[Literal["llava_qwen"], tyro.conf.arg(name="as")] = "llava_qwen",
+) -> None:
+    """Write a checkpoint in the layout that the published code reads: the same weights under its names.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        out: folder to write.
+        as_: the layout.
+    """
+    from llava.model.export import export_llava_qwen
+
+    print(export_llava_qwen(checkpoint, out))
 
 
 def pretrain(args: Sequence[str]) -> None:
@@ -270,6 +291,7 @@ VERBS = (
     Verb("score", score),
     Verb("report", report),
     Verb("ask", ask),
+    Verb("export", export),
     Verb("pretrain", pretrain, own_parser=True),
 )
 

@@ -117,14 +117,17 @@ def make_plan(recipe: Recipe, processes: int) -> Plan:
 
 
 def empty_model(recipe: Recipe) -> SceneLM:
-    """The recipe's model on the meta device, with the words of its base, or with the published ones."""
+    """The recipe's model on the meta device, with the words of its base, or with the published ones.
+
+    The latter without a look at the base, which may be 16 GB away on the hub, and says another number than it has.
+    """
     import torch
 
     from llava.model.checkpoint import read_config
     from llava.session import find_base
 
     words = PUBLISHED_VOCABULARY
-    if recipe.base is not None:
+    if recipe.base is not None and recipe.compat == "ours":
         raw = read_config(find_base(recipe))
         words = raw.get("text_config", raw)["vocab_size"]
     with torch.device("meta"):
@@ -197,7 +200,7 @@ def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learnin
     """
     config, eyes, language = recipe.train, recipe.encoder, recipe.language
     kind = Arithmetic.of(config)
-    views = config.scenes_per_step * scene // (eyes.cells * (eyes.cells + 1))
+    views = config.scenes_per_step * recipe.data.max_frames if scene else 0
     patches, tokens = views * eyes.grid**2, config.scenes_per_step * pack
     kept = widest = 0
     for learns, layers, layer, entry in (

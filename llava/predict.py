@@ -58,6 +58,7 @@ class Answerer:
     model: SceneLM
     tokenizer: PreTrainedTokenizerBase
     settings: chat.Chat
+    max_new_tokens: int | None = None  # of an answer; None: as the task says
 
     @torch.no_grad()
     def answer(self, scene: SceneInputs, samples: Sequence[Sample], max_new_tokens: int) -> list[Prediction]:
@@ -145,6 +146,7 @@ def _answer_scenes(
 ) -> None:
     """Append the answers to all these questions, scene by scene."""
     task = TASKS[task_name]
+    limit = task.max_new_tokens if answerer.max_new_tokens is None else answerer.max_new_tokens
     answerer.model.eval()
     prompt = answerer.settings.instruction
     with (
@@ -152,7 +154,7 @@ def _answer_scenes(
         tqdm(total=sum(map(len, by_scene.values())), desc=task_name, disable=not processes.is_first()) as bar,
     ):
         for scene, asked in by_scene.items():
-            predictions = answerer.answer(source.load(scene), asked, task.max_new_tokens)
+            predictions = answerer.answer(source.load(scene), asked, limit)
             for prediction in predictions:
                 text = f"{prompt}\n{prediction.sample.question}"
                 lines.write(json.dumps(task.answer_record(prediction, model_id, text)) + "\n")

@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from llava.data.chat import Chat
+from llava.data.compat import MODES, Mode, Precision
 from llava.encoders import encoder_fields, find_encoder
 from llava.encoders.siglip import Siglip
 from llava.model.language import Language
@@ -49,9 +50,20 @@ class Recipe:
     chat: Chat = field(default_factory=Chat)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
-    base: str | None = None  # checkpoint folder to start from; None: random weights
+    compat: Literal["ours", "video3d"] = "ours"  # "video3d": as the published weights and scores were made
+    base: str | None = None  # checkpoint folder or hub id to start from; None: random weights
     blind_packs: int = 0  # packs that a twin which sees nothing is trained on, for comparison; 0: no twin
     rooms: int = 0  # scenes of the embedded data set that the quickstart makes; 0: this recipe is for ScanNet
+
+    @property
+    def mode(self) -> Mode:
+        """What `compat` means."""
+        return MODES[self.compat]
+
+    @property
+    def training_precision(self) -> Precision:
+        """In which training counts coordinates and boxes."""
+        return self.mode.bf16_training if self.train.precision == "bf16" else "float32"
 
     def to_dict(self) -> dict[str, Any]:
         """As `recipe.json` holds it; `load_recipe` reads it back."""
@@ -119,6 +131,7 @@ VIDEO3D_7B = Recipe(
         deepspeed="scripts/zero3.json",
         workers=4,
     ),
+    compat="video3d",
 )
 VIDEO3D_7B_COVERAGE = replace(
     VIDEO3D_7B, name="video3d-7b-mc-ratio95", data=replace(VIDEO3D_7B.data, strategy="mc-ratio95")
@@ -174,7 +187,7 @@ def sized_model(recipe: Recipe, vocabulary: int, marks: tuple[int, int, int]) ->
     config = SceneLMConfig(
         text_config=recipe.language.to_qwen2(vocabulary),
         encoder=encoder_fields(recipe.encoder),
-        positions=asdict(recipe.positions),
+        positions=asdict(replace(recipe.positions, precision=recipe.training_precision)),
         ground_hidden_size=recipe.head.hidden_size,
         ground_input_norm=recipe.head.input_norm,
         ground_temperature=recipe.head.temperature,
@@ -191,6 +204,8 @@ def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
     The weights fix them: other sizes in the recipe would have no effect, and be saved beside a model of which
     they are not true.
     """
+    from llava.model.scene_lm import encoder_config
+
     text, wanted = config.text_config, recipe.language.to_qwen2(config.text_config.vocab_size)
     sizes = (
         "hidden_size",
@@ -201,7 +216,7 @@ def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
         "tie_word_embeddings",
     )
     parts = {
-        "encoder": (config.encoder, encoder_fields(recipe.encoder)),
+        "encoder": (encoder_fields(encoder_config(config)), encoder_fields(recipe.encoder)),
         "language": ({name: vars(text)[name] for name in sizes}, {name: vars(wanted)[name] for name in sizes}),
         "head": (
             {"hidden_size": config.ground_hidden_size, "input_norm": config.ground_input_norm},
@@ -219,9 +234,15 @@ def check_sizes(folder: Path, config: SceneLMConfig, recipe: Recipe) -> None:
 
 
 def load_recipe(folder: Path) -> Recipe:
-    """The recipe that a checkpoint was made with; ValueError when the folder has none, or a damaged one."""
+    """The recipe that a checkpoint was made with; of a published (llava_qwen) folder: `published_recipe`.
+
+    Raises ValueError when the folder has none, or a damaged one.
+    """
     path = folder / RECIPE_FILE
     if not path.exists():
+        config = folder / "config.json"
+        if config.exists() and read_json(config).get("model_type") == "llava_qwen":
+            return published_recipe(folder)
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
     values = read_json(path)
     if "encoder" in values:
@@ -229,6 +250,22 @@ def load_recipe(folder: Path) -> Recipe:
         kind = find_encoder(fields.pop("name", "siglip"))  # the only one there was when names were not written
         values["encoder"] = _build(kind, fields)
     return _build(Recipe, values)
+
+
+def published_recipe(folder: Path) -> Recipe:
+    """`video3d-7b` with the sizes of a llava_qwen folder; ValueError where its config.json is not understood."""
+    from llava.model.llava_qwen import read_llava_qwen_config
+    from llava.model.scene_lm import encoder_config
+    from llava.model.weights import read_shapes
+
+    config = read_llava_qwen_config(folder, read_json(folder / "config.json"), read_shapes(folder))
+    return replace(
+        VIDEO3D_7B,
+        encoder=encoder_config(config),
+        positions=Positions(**config.positions),
+        language=Language.of(config.text_config),
+        head=GroundHead(temperature=config.ground_temperature),
+    )
 
 
 def _build(kind: type, values: dict[str, Any]) -> Any:

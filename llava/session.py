@@ -71,31 +71,46 @@ def check_data(data: Path, recipe: Recipe) -> None:
 def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
     """The model that training starts from: the recipe's base checkpoint with the recipe's position encoding.
 
-    What the base does not hold (a learnt position encoding) starts from random weights of the training's seed.
+    What the base does not hold (a learnt position encoding; of a video model the grounding head and the rows of
+    `<ground>` and `<coord>`) starts anew, from random weights of the training's seed.
 
     Raises ValueError when the recipe names no base, one that is not there, or one of other sizes than its own.
     """
     import torch
     from transformers import set_seed
 
-    from llava.model.checkpoint import load
+    from llava.data.marks import add_marks
+    from llava.model.checkpoint import load_model
+    from llava.model.weights import read_shapes
 
     folder = find_base(recipe)
     set_seed(recipe.train.seed)
     # Half of the memory; where all weights learn, DeepSpeed makes float32 copies for the optimizer itself.
     half = recipe.train.precision == "bf16" and (recipe.train.lora_rank or recipe.train.deepspeed)
-    model = load(folder, torch.bfloat16 if half else torch.float32, positions=asdict(recipe.positions))
+    positions = asdict(replace(recipe.positions, precision=recipe.training_precision))
+    grounds = any(name.startswith("ground_head") for name in read_shapes(folder))
+    new_parts = () if grounds else ("ground_head.",)
+    model = load_model(folder, torch.bfloat16 if half else torch.float32, new_parts, positions)
     check_sizes(folder, model.config, recipe)
     model.config.ground_temperature = recipe.head.temperature
-    return model, load_tokenizer(folder)
+    tokenizer = load_tokenizer(folder)
+    added = add_marks(model, tokenizer)
+    new = [*added, *([] if grounds else ["the grounding head"])]
+    if new:
+        tell(f"new, because {recipe.base} has none: {', '.join(new)}")
+    return model, tokenizer
 
 
 def find_base(recipe: Recipe) -> Path:
-    """A recipe's base checkpoint by path, or by path inside the repository (`assets/rooms-base`)."""
+    """A recipe's base checkpoint: by path, by path inside the repository (`assets/rooms-base`), or by hub id."""
+    from llava.model.checkpoint import HUB_ID, locate
+
     if recipe.base is None:
         raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
     places = [Path(recipe.base), Path(__file__).resolve().parents[1] / recipe.base]
     found = next((place for place in places if place.is_dir()), None)
+    if found is None and HUB_ID.fullmatch(recipe.base) and not places[0].parent.is_dir():
+        return locate(recipe.base)
     if found is None:
         raise ValueError(f"there is no base checkpoint {recipe.base!r}: looked in {', '.join(map(str, places))}")
     return found
@@ -105,30 +120,43 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a checkpoint folder; ValueError when it has none, or a damaged one."""
     from transformers import AutoTokenizer
 
-    if not (folder / "tokenizer.json").exists():
-        raise ValueError(f"{folder} holds no tokenizer.json: it is not a complete checkpoint")
+    files = [{"tokenizer.json"}, {"vocab.json", "merges.txt", "tokenizer_config.json"}]
+    if not any(all((folder / name).exists() for name in names) for names in files):
+        raise ValueError(
+            f"{folder} holds no tokenizer.json (nor vocab.json with merges.txt): it is not a complete checkpoint"
+        )
     for path in folder.glob("tokenizer*.json"):
         read_json(path)
     return AutoTokenizer.from_pretrained(folder)
 
 
-def load_checkpoint(folder: Path, device: str | None = None) -> tuple[Answerer, Recipe]:
+def load_checkpoint(checkpoint: Path, device: str | None = None, compat: str | None = None) -> tuple[Answerer, Recipe]:
     """A trained model, ready to be asked, and the recipe that it was trained with.
 
     Args:
+        checkpoint: a folder or a hub id.
         device: default: this process's GPU where there is one, in the precision that the recipe trained in, else the
             CPU, where half precision would only be slower.
+        compat: the mode to ask in; default: as the recipe says. Returned in the recipe.
     """
     import torch
 
-    from llava.model.checkpoint import load
+    from llava.data.marks import match_marks
+    from llava.model.checkpoint import load_model, locate
     from llava.predict import Answerer
 
+    folder = locate(checkpoint)
     recipe = load_recipe(folder)
-    device = device or processes.device()
+    if compat is not None:
+        recipe = replace(recipe, compat=compat)
+    mode, device = recipe.mode, device or processes.device()
     half = recipe.train.precision == "bf16" and device != "cpu"
-    model = load(folder, torch.bfloat16 if half else torch.float32).to(device)
-    return Answerer(model.eval(), load_tokenizer(folder), recipe.chat), recipe
+    dtype = getattr(torch, mode.evaluation) if half and mode.evaluation != "float32" else torch.bfloat16
+    positions = asdict(replace(recipe.positions, precision=mode.evaluation))
+    model = load_model(folder, dtype if half else torch.float32, positions=positions).to(device)
+    tokenizer = load_tokenizer(folder)
+    match_marks(model, tokenizer)
+    return Answerer(model.eval(), tokenizer, mode.asking(recipe.chat), mode.max_new_tokens), recipe
 
 
 def train_recipe(training: Training) -> Path:
@@ -190,10 +218,11 @@ def evaluate_checkpoint(
     split: str = "val",
     boxes: str | None = None,
     limit: int | None = None,
+    compat: str | None = None,
 ) -> dict[str, dict]:
     """Answer and score benchmarks; returns the scores by task, in the first process. See `llava eval --help`."""
     from llava.data.contents import contents_digest
-    from llava.model.checkpoint import weights_digest
+    from llava.model.checkpoint import locate, weights_digest
     from llava.predict import Run, evaluate, score
     from llava.tasks import find_task
     from llava.train import scene_source
@@ -201,28 +230,32 @@ def evaluate_checkpoint(
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 scene, got {limit}")
     found = [find_task(name) for name in tasks]
-    answerer, recipe = load_checkpoint(checkpoint)
+    answerer, recipe = load_checkpoint(checkpoint, compat=compat)
+    mode = recipe.mode
     data = data_folder(recipe) if data is None else data
     check_data(data, recipe)
     looked = look(recipe, strategy, frames)
     boxes = recipe.data.eval_boxes if boxes is None else boxes
     run = Run(
         model=checkpoint.resolve().name,
-        weights=weights_digest(checkpoint),
+        weights=weights_digest(locate(checkpoint)),
         data=str(data.resolve()),
         contents="",  # of each task its own
         split=split,
         strategy=looked.strategy,
         frames=looked.max_frames,
         boxes=boxes,
-        mode="ours",
+        mode=recipe.compat,
         blind=recipe.data.blind,
     )
     asked = [(task, task.samples(data, split)) for task in found]
     # Texts need no boxes to choose from, and SQA3D's test scenes, which lie in ScanNet's val, have none of that split.
     offered = boxes if any(task.kind == "box" for task in found) else "none"
-    source = scene_source(data, split, looked, recipe.encoder.build_processor(), recipe.encoder.image_size, offered)
-    name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit), {}
+    eyes = recipe.encoder
+    source = scene_source(
+        data, split, looked, eyes.build_processor(), eyes.image_size, offered, mode.measured, mode.evaluation
+    )
+    name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), {}
     for task, samples in asked:
         if limit is not None:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
@@ -255,6 +288,7 @@ def run_name(
     split: str = "val",
     boxes: str | None = None,
     limit: int | None = None,
+    compat: str | None = None,
 ) -> str:
     """Name of a run's files in results/<benchmark>/, e.g. `rooms-mc-8`; what is not as usual is added to it."""
     looked, folder = look(recipe, strategy, frames), checkpoint.resolve()
@@ -265,6 +299,7 @@ def run_name(
             *([split] if split != "val" else []),
             *([boxes] if boxes not in (None, recipe.data.eval_boxes) else []),
             *([f"first{limit}"] if limit is not None else []),
+            *([compat] if compat is not None else []),
         ]
     )
 
@@ -278,13 +313,16 @@ def report_run(
     split: str,
     boxes: str | None,
     limit: int | None,
+    compat: str | None = None,
 ) -> Path:
     """Gather the answers and scores of a checkpoint into a report; returns the page."""
+    from llava.model.checkpoint import locate
     from llava.report import make_report
 
-    recipe = load_recipe(checkpoint)
-    folder = results / run_name(checkpoint, recipe, strategy, frames, split, boxes, limit)
-    return make_report(folder, data_folder(recipe) if data is None else data, checkpoint)
+    source = locate(checkpoint)
+    recipe = load_recipe(source)
+    folder = results / run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat)
+    return make_report(folder, data_folder(recipe) if data is None else data, source)
 
 
 def run_everything(args: Sequence[str]) -> Path:
@@ -392,7 +430,8 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
     looked, size = look(recipe, strategy, frames), recipe.encoder.image_size
     chosen = sample(scene, looked.strategy, looked.max_frames)
     views = no_views(size) if looked.blind else load_views(scene, chosen, size)
-    seen = scene_inputs(recipe.encoder.build_processor(), views, np.empty((0, 6), dtype=np.float32))
+    no_boxes, mode = np.empty((0, 6), dtype=np.float32), recipe.mode
+    seen = scene_inputs(recipe.encoder.build_processor(), views, no_boxes, mode.measured, mode.evaluation)
     text = f" {question}{scanqa.INSTRUCTION}"
     asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
     return answerer.answer(seen, [asked], scanqa.TASK.max_new_tokens)[0].text

@@ -19,6 +19,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, set_seed
 
 from llava import processes
+from llava.data.compat import Precision
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 # Names of parameters by part; the first prefix that fits wins.
 PART_PREFIXES = {
+    "unused": ("encoder.tower.post_layernorm.",),  # stored for export, applied by nothing, and no part that can learn
     "tower": ("encoder.tower.",),
     "projector": ("encoder.projector.", "newline"),
     "positions": ("positions.",),
@@ -173,10 +175,18 @@ def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
 
 
 def scene_source(
-    data: Path, split: str, config: DataConfig, processor: Any, image_size: int, boxes: str
+    data: Path,
+    split: str,
+    config: DataConfig,
+    processor: Any,
+    image_size: int,
+    boxes: str,
+    measured: bool = True,
+    precision: Precision = "float32",
 ) -> SceneSource:
-    """The scenes of one split, looked at as the recipe says, or not at all."""
-    return SceneSource(data, split, config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
+    """The scenes of one split, looked at as the recipe says, or not at all; the last two as in `compat.Mode`."""
+    look = (config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
+    return SceneSource(data, split, *look, measured, precision)
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
@@ -201,8 +211,17 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     samples = training_samples(data, recipe.data.tasks)
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
     processor = recipe.encoder.build_processor()
-    source = scene_source(data, "train", recipe.data, processor, recipe.encoder.image_size, recipe.data.train_boxes)
-    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat)
+    source = scene_source(
+        data,
+        "train",
+        recipe.data,
+        processor,
+        recipe.encoder.image_size,
+        recipe.data.train_boxes,
+        recipe.mode.measured,
+        recipe.training_precision,
+    )
+    packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, recipe.mode)
     return train_on(packed, model, tokenizer, recipe, out)
 
 

@@ -72,9 +72,11 @@ class SceneTokens:
     """What an encoder makes of the views of one or more scenes (their views concatenated)."""
 
     tokens: torch.Tensor  # (V, h, w, D) what the language model reads
-    coords: torch.Tensor  # (V, h, w, 3) metres
+    coords: torch.Tensor  # (V, h, w, 3 p) metres, the p points that say where a token is (mostly one)
     valid: torch.Tensor  # (V, h, w) bool, False: no position is known
     dense: torch.Tensor  # (V, H', W', D) what the grounding head pools
+    newline: str = "grid"  # where newlines go: after each row ("grid"), each view ("frame"), all ("one_token"), or
+    # nowhere ("no_token")
 
 
 @dataclass(frozen=True)

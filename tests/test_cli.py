@@ -74,10 +74,10 @@ def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         ("train video3d-7b", "names no checkpoint to start from: give one with --base FOLDER"),
         ("train rooms --base nowhere", "there is no base checkpoint 'nowhere': looked in nowhere, "),
         ("eval x --tasks scanref", "unknown task 'scanref': choose one of scanrefer, multi3drefer, "),
-        ("eval nowhere", "nowhere/recipe.json is missing: nowhere is not a checkpoint of this project"),
+        ("eval nowhere", "nowhere is not a folder: expected a checkpoint with config.json and weights"),
         ("eval .", "recipe.json is missing: . is not a checkpoint of this project"),
-        ("report nowhere", "nowhere/recipe.json is missing: nowhere is not a checkpoint of this project"),
-        ("ask nowhere . why", "nowhere is not a checkpoint"),
+        ("report nowhere", "nowhere is not a folder: expected a checkpoint with config.json and weights"),
+        ("ask nowhere . why", "nowhere is not a folder: expected a checkpoint with config.json and weights"),
         ("prepare nowhere", "nowhere is no folder: give the data folder"),
         ("doctor nowhere", "nowhere is no folder: give the data folder"),
         ("scene info nowhere", "nowhere is no folder; a capture is one of"),
@@ -176,9 +176,9 @@ def test_wrong_settings_of_an_evaluation(fails, tiny_base, rooms_data, args: str
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("model.safetensors", "holds no weights: expected model.safetensors or model.safetensors.index.json"),
+        ("model.safetensors", "holds no weights: expected model.safetensors or pytorch_model.bin, whole or in shards"),
         ("config.json", "holds no config.json"),
-        ("tokenizer.json", "holds no tokenizer.json: it is not a complete checkpoint"),
+        ("tokenizer.json", "holds no tokenizer.json (nor vocab.json with merges.txt): it is not a complete checkpoint"),
         ("recipe.json", "is not a checkpoint of this project"),
     ],
 )

@@ -195,7 +195,7 @@ def test_a_picture_of_a_bare_wall(packs: ImagePacks, corpus: list[Pictures]) -> 
 
 def test_a_patch_is_said_in_words(corpus: list[Pictures], packs: ImagePacks, tiny_base) -> None:
     """The encoder says what it is told to where it is told, and what it sees elsewhere."""
-    from llava.model.checkpoint import load
+    from llava.model.checkpoint import load_model as load
 
     model, pictures = load(tiny_base), corpus[0]
     table = draw_words(model)
@@ -216,7 +216,7 @@ def test_a_patch_is_said_in_words(corpus: list[Pictures], packs: ImagePacks, tin
 
 
 def test_the_projector_learns_to_say_words(corpus: list[Pictures], packs: ImagePacks, tiny_base) -> None:
-    from llava.model.checkpoint import load
+    from llava.model.checkpoint import load_model as load
 
     model, few = load(tiny_base), corpus[:1]
     table = draw_words(model)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from llava.answer_files import gather, part_file, part_files
-from llava.model.checkpoint import load
+from llava.model.checkpoint import load_model as load
 from llava.processes import launch_line
 from llava.tasks import TASKS
 from llava.train import last_checkpoint

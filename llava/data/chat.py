@@ -6,6 +6,9 @@ belongs to one question:
     <|im_start|>system\\n{system}<|im_end|>\\n<|im_start|>user\\n<image> ... <image>\\n{instruction}\\n     prefix
     {question}<|im_end|>\\n<|im_start|>assistant\\n{answer}<|im_end|>                                     branch
 
+What is labelled is the answer and its end mark; the published rule ("marks", quirk Q2) also labels turn marks and
+line breaks of all turns, the assistant's header, and a line break after the end.
+
 The two are tokenised apart; because the prefix ends with a line break and no question starts with one, Qwen's
 pre-tokeniser splits there anyway and the ids equal those of the joined text.
 """
@@ -13,7 +16,7 @@ pre-tokeniser splits there anyway and the ids equal those of the joined text.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from llava.types import Sample
 
@@ -37,18 +40,26 @@ class Chat:
 
 @dataclass(frozen=True)
 class Branch:
-    """Token ids and labels of one question with its answer; ids and labels have one length."""
+    """Token ids and labels, of one length."""
 
     ids: list[int]
     labels: list[int]
 
 
-def prefix_ids(tokenizer: PreTrainedTokenizerBase, chat: Chat, scene_tokens: int) -> list[int]:
-    """Ids of the shared prefix with `scene_tokens` placeholders; none for a model that is asked blindly."""
+def prefix(
+    tokenizer: PreTrainedTokenizerBase, chat: Chat, scene_tokens: int, labels: Literal["answer", "marks"] = "answer"
+) -> Branch:
+    """The shared prefix with `scene_tokens` placeholders; none for a model that is asked blindly."""
     scene_id = tokenizer.convert_tokens_to_ids(SCENE)
     before = _encode(tokenizer, f"<|im_start|>system\n{chat.system}<|im_end|>\n<|im_start|>user\n")
     after = _encode(tokenizer, f"\n{chat.instruction}\n" if chat.instruction else "\n")
-    return before + [scene_id] * scene_tokens + after
+    ids = before + [scene_id] * scene_tokens + after
+    return Branch(ids, _marks(tokenizer, ids) if labels == "marks" else [IGNORE] * len(ids))
+
+
+def prefix_ids(tokenizer: PreTrainedTokenizerBase, chat: Chat, scene_tokens: int) -> list[int]:
+    """Ids of the shared prefix."""
+    return prefix(tokenizer, chat, scene_tokens).ids
 
 
 def question_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
@@ -56,19 +67,30 @@ def question_ids(tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]
     return _encode(tokenizer, f"{question}<|im_end|>\n<|im_start|>assistant\n")
 
 
-def branch(tokenizer: PreTrainedTokenizerBase, sample: Sample) -> Branch:
-    """A question with its answer; only the answer and its end mark are labelled, a grounding answer not at all.
+def branch(tokenizer: PreTrainedTokenizerBase, sample: Sample, labels: Literal["answer", "marks"] = "answer") -> Branch:
+    """A question with its answer, labelled as the rule says; by ours a grounding answer is not labelled at all.
 
     Raises ValueError for a sample whose answer is unknown (a test split cannot be trained on).
     """
     if sample.answer is None:
         raise ValueError(f"{sample.task} {sample.id}: the answer is unknown, so this sample cannot be trained on")
     question = question_ids(tokenizer, sample.question)
+    if labels == "marks":
+        header = _encode(tokenizer, "assistant\n")
+        told = header + _encode(tokenizer, f"{sample.answer}<|im_end|>\n")
+        asked = question[: len(question) - len(header)]
+        return Branch(asked + told, _marks(tokenizer, asked) + told)
     if sample.boxes is not None:
         answer = [tokenizer.convert_tokens_to_ids(GROUND)]
         return Branch(question + answer, [IGNORE] * (len(question) + 1))
     answer = _encode(tokenizer, f"{sample.answer}<|im_end|>")
     return Branch(question + answer, [IGNORE] * len(question) + answer)
+
+
+def _marks(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """Labels for turn marks and for line breaks that are a token of their own."""
+    marks = {*tokenizer.convert_tokens_to_ids(["<|im_start|>", "<|im_end|>"]), *_encode(tokenizer, "\n")}
+    return [token if token in marks else IGNORE for token in ids]
 
 
 def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:

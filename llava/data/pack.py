@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 
 from llava.data import chat
+from llava.data.compat import OURS, Mode
 from llava.data.mixture import Pack
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.geometry.boxes import iou, rotate_quarter
@@ -44,9 +45,10 @@ class PackedScenes(torch.utils.data.Dataset):
         source: SceneSource,
         tokenizer: PreTrainedTokenizerBase,
         settings: chat.Chat,
+        mode: Mode = OURS,
     ) -> None:
         self.plan, self.samples, self.source = plan, samples, source
-        self.tokenizer, self.settings = tokenizer, settings
+        self.tokenizer, self.settings, self.mode = tokenizer, settings, mode
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -55,7 +57,7 @@ class PackedScenes(torch.utils.data.Dataset):
         pack = self.plan[index]
         scene = self.source.load(pack.scene).turned(pack.turn)
         samples = [self.samples[i] for i in pack.samples]
-        return pack_scene(self.tokenizer, self.settings, scene, samples, pack.turn)
+        return pack_scene(self.tokenizer, self.settings, scene, samples, pack.turn, self.mode)
 
 
 def pack_scene(
@@ -64,21 +66,28 @@ def pack_scene(
     scene: SceneInputs,
     samples: Sequence[Sample],
     turn: int = 0,
+    mode: Mode = OURS,
 ) -> PackedScene:
-    """One prefix and a branch a sample; positions restart at the prefix length in every branch."""
-    prefix = chat.prefix_ids(tokenizer, settings, scene.num_tokens)
-    branches = [chat.branch(tokenizer, sample) for sample in samples]
-    start = len(prefix)
+    """One prefix and a branch a sample; positions restart at the prefix length in every branch.
+
+    A branch that asks for boxes learns from these alone, whatever is labelled in it.
+    """
+    prefix = chat.prefix(tokenizer, settings, scene.num_tokens, mode.labels)
+    branches = [chat.branch(tokenizer, sample, mode.labels) for sample in samples]
+    labels = [
+        b.labels if s.boxes is None else [chat.IGNORE] * len(b.ids) for b, s in zip(branches, samples, strict=True)
+    ]
+    start = len(prefix.ids)
     return PackedScene(
-        input_ids=np.concatenate([prefix, *(b.ids for b in branches)]).astype(np.int64),
+        input_ids=np.concatenate([prefix.ids, *(b.ids for b in branches)]).astype(np.int64),
         position_ids=np.concatenate([np.arange(start), *(start + np.arange(len(b.ids)) for b in branches)]),
         branch_ids=np.concatenate(
             [np.zeros(start, int), *(np.full(len(b.ids), i + 1) for i, b in enumerate(branches))]
         ),
-        labels=np.concatenate([np.full(start, chat.IGNORE), *(b.labels for b in branches)]).astype(np.int64),
+        labels=np.concatenate([prefix.labels, *labels]).astype(np.int64),
         coord_points=np.concatenate([np.empty((0, 3)), *(coord_points(s, turn) for s in samples)]).astype(np.float32),
         ground_targets=np.array(
-            [ground_target(s, scene.objects, turn) for s in samples if s.boxes is not None], dtype=bool
+            [ground_target(s, scene.objects, turn, mode.targets) for s in samples if s.boxes is not None], dtype=bool
         ).reshape(-1, len(scene.objects) + 1),
         scene=scene,
     )
@@ -97,10 +106,27 @@ def coord_points(sample: Sample, turn: int = 0) -> np.ndarray:
     return np.repeat(rotate_quarter(np.asarray(sample.coord, float)[None], turn)[:, :3], marks, axis=0)
 
 
-def ground_target(sample: Sample, objects: np.ndarray, turn: int = 0) -> np.ndarray:
-    """(n + 1,) bool: which of the offered boxes answer the sample; the last column says that none does."""
+def ground_target(
+    sample: Sample, objects: np.ndarray, turn: int = 0, rule: Literal["overlap", "ids"] = "overlap"
+) -> np.ndarray:
+    """(n + 1,) bool: which of the offered boxes answer the sample; the last column says that none does.
+
+    Args:
+        rule: "overlap", every box that overlaps a true one enough; "ids", the published one, takes the sample's
+            object ids for numbers of boxes, which they are where the true boxes are offered and no id is left out.
+
+    Raises ValueError for an object id beyond the offered boxes.
+    """
     target = np.zeros(len(objects) + 1, dtype=bool)
-    if len(sample.boxes) and len(objects):
+    if rule == "ids":
+        ids = [int(number) for number in np.atleast_1d(sample.meta["object_id"])]
+        if any(number >= len(objects) for number in ids):
+            raise ValueError(
+                f"{sample.task} {sample.id}: object {max(ids)} is asked for, but {len(objects)} boxes "
+                "are offered: the published mode trains on ground-truth boxes (--data.train-boxes gt) without gaps"
+            )
+        target[ids] = True
+    elif len(sample.boxes) and len(objects):
         target[:-1] = iou(objects, rotate_quarter(sample.boxes, turn)).max(axis=1) >= MATCH_IOU
     target[-1] = not target.any()
     return target

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from llava.captures.pixels import load_views
 from llava.captures.scannet import posed_images_folder, read_data_scene
+from llava.data.compat import Precision
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
@@ -45,20 +46,36 @@ class SceneInputs:
             return self
         import torch
 
+        if self.inputs["coords"].shape[-1] != 3:
+            raise ValueError("a scene can be turned only where one point says where a token is: train without --turn")
         coords = rotate_quarter(self.inputs["coords"].numpy(), turn).astype(np.float32)
         inputs = {**self.inputs, "coords": torch.from_numpy(coords)}
         return SceneInputs(inputs, self.num_tokens, rotate_quarter(self.objects, turn), self.object_masks)
 
 
-def scene_inputs(processor: Callable, views: Views, objects: np.ndarray) -> SceneInputs:
+def scene_inputs(
+    processor: Callable, views: Views, objects: np.ndarray, measured: bool = True, precision: Precision = "float32"
+) -> SceneInputs:
     """What a model reads of the views of one scene, with the boxes (n, 6) to choose from, metres.
 
     Args:
         processor: an encoder's.
+        measured, precision: as in `compat.Mode`.
     """
-    inputs = dict(processor(views, objects))
+    valid = views.valid if measured else np.ones_like(views.valid)
+    seen = replace(views, coords=_rounded(views.coords, precision), valid=valid)
+    inputs = dict(processor(seen, _rounded(objects, precision)))
     masks = inputs.pop("object_masks")
     return SceneInputs(inputs, processor.num_tokens(inputs), objects, masks)
+
+
+def _rounded(values: np.ndarray, precision: Precision) -> np.ndarray:
+    """The values as they are in that precision, in float32."""
+    if precision == "float32":
+        return values
+    import torch
+
+    return torch.from_numpy(values).to(getattr(torch, precision)).float().numpy()
 
 
 def no_views(size: int) -> Views:
@@ -79,6 +96,8 @@ class SceneSource:
     processor: Callable  # an encoder's: (Views, boxes) -> inputs
     boxes: str = "pred"  # one of BOXES
     blind: bool = False  # for a model that sees nothing: boxes without looks, and no frame is read
+    measured: bool = True  # this and the next as in `compat.Mode`
+    precision: Precision = "float32"
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
     _told: set[str] = field(default_factory=set, repr=False)  # scenes whose dropped frames were reported
 
@@ -118,7 +137,7 @@ class SceneSource:
 
     def _load(self, name: str) -> SceneInputs:
         views = no_views(self.image_size) if self.blind else self._views(name)
-        return scene_inputs(self.processor, views, self.objects(name))
+        return scene_inputs(self.processor, views, self.objects(name), self.measured, self.precision)
 
     def _views(self, name: str) -> Views:
         scene = read_data_scene(self.root, name)

@@ -8,7 +8,7 @@ The network itself is in `siglip_tower`, so that a configuration costs no torch 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Siglip:
     intermediate_size: int = 4304
     num_layers: int = 27  # of the full tower; the last one is left out, as in the reference
     num_heads: int = 16
+    # Where a cell is: the mean of its points, their lowest and highest corner, or 1, 5 or 9 of them.
+    points: Literal["avg", "minmax", "sample1", "sample5", "sample9"] = "avg"
+    newline: Literal["grid", "frame", "one_token", "no_token"] = "grid"  # after each row, each view, all views, never
+    pooled: Literal["patches", "cells"] = "patches"  # what the grounding head pools over a box
 
     def __post_init__(self) -> None:
         if self.image_size < self.patch_size:
@@ -58,7 +62,7 @@ class Siglip:
         )
 
     def build_processor(self) -> SiglipProcessor:
-        return SiglipProcessor(image_size=self.image_size, patch_size=self.patch_size)
+        return SiglipProcessor(self)
 
     def build_module(self, width: int) -> SiglipEncoder:
         """Make the network; ``width`` is that of the language model."""
@@ -71,40 +75,42 @@ class Siglip:
 class SiglipProcessor:
     """Turns views into the encoder's inputs; runs in data workers, on the CPU."""
 
-    image_size: int
-    patch_size: int
+    config: Siglip
 
-    def __call__(self, views: Views, boxes: np.ndarray, patch_share: float = 0.5) -> dict[str, torch.Tensor]:
+    def __call__(self, views: Views, boxes: np.ndarray) -> dict[str, torch.Tensor]:
         """Prepare the views of one scene and find which patches see which object.
+
+        A patch belongs to a box that holds half of its pixels, a cell to one that holds a quarter of them.
 
         Args:
             views: V square views of ``image_size`` pixels.
             boxes: (n, 6) objects, metres; n may be 0.
-            patch_share: share of a patch's pixels that must lie in a box for the patch to belong to it.
 
         Returns:
-            ``pixel_values`` (V, 3, H, W) float32 in [-1, 1]; ``coords`` (V, h, w, 3) float32, metres;
-            ``valid`` (V, h, w) bool; ``object_masks`` (n, V, H', W') bool over the patches.
+            ``pixel_values`` (V, 3, H, W) float32 in [-1, 1]; ``coords`` (V, h, w, 3 p) float32, metres, the
+            p points of each cell; ``valid`` (V, h, w) bool; ``object_masks`` (n, V, H', W') bool over what
+            the grounding head pools.
 
         Raises:
             ValueError: the views have another size than the encoder reads.
         """
         import torch
 
-        from llava.geometry.voxels import object_masks, patch_coords
+        from llava.geometry.voxels import object_masks, patch_points
 
-        if views.images.shape[1:] != (self.image_size, self.image_size, 3):
+        config, size = self.config, self.config.image_size
+        if views.images.shape[1:] != (size, size, 3):
             raise ValueError(
-                f"the encoder reads views of {self.image_size}x{self.image_size}x3, got {views.images.shape[1:]}: "
+                f"the encoder reads views of {size}x{size}x3, got {views.images.shape[1:]}: "
                 "load them with load_views(scene, indices, size=image_size)"
             )
-        grid = self.image_size // self.patch_size
-        used = grid * self.patch_size
-        cells = -(-grid // 2)
+        used = config.grid * config.patch_size
+        cell = used // config.cells
         seen, known = views.coords[:, :used, :used], views.valid[:, :used, :used]
-        coords, valid = patch_coords(seen, known, cells, used // cells)
+        coords, valid = patch_points(seen, known, config.cells, cell, config.points)
         boxes = np.asarray(boxes, np.float32).reshape(-1, 6)
-        masks = object_masks(seen, boxes, self.patch_size, grid, patch_share, known)
+        looked = (config.patch_size, config.grid, 0.5) if config.pooled == "patches" else (cell, config.cells, 0.25)
+        masks = object_masks(seen, boxes, *looked, known)
         pixels = torch.from_numpy(np.ascontiguousarray(views.images)).permute(0, 3, 1, 2).contiguous()
         return {
             "pixel_values": (pixels.float() / 255 - 0.5) / 0.5,
@@ -114,6 +120,7 @@ class SiglipProcessor:
         }
 
     def num_tokens(self, inputs: dict[str, torch.Tensor]) -> int:
-        """How many scene tokens the model will make of ``inputs``: V * h * (w + 1), a newline ending each row."""
+        """How many scene tokens the model will make of ``inputs``: V * h * w and the newlines."""
         views, rows, columns = inputs["valid"].shape
-        return views * rows * (columns + 1)
+        newlines = {"grid": views * rows, "frame": views, "one_token": min(views, 1), "no_token": 0}
+        return views * rows * columns + newlines[self.config.newline]

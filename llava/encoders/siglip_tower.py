@@ -22,14 +22,16 @@ if TYPE_CHECKING:
 class SiglipEncoder(nn.Module):
     """SigLIP features of each view, projected to the language model's width.
 
-    The features are those of the second-to-last layer without the final norm, which is why neither
-    the last layer nor the norm exists here (Video-3D LLM, and LLaVA-NeXT before it).
+    The features are those of the second-to-last layer without the final norm, which is why the last
+    layer does not exist here and the norm does nothing (Video-3D LLM, and LLaVA-NeXT before it).
     """
 
     def __init__(self, config: Siglip, width: int) -> None:
         super().__init__()
         self.grid = config.grid
         self.cells = config.cells
+        self.newline = config.newline
+        self.pooled = config.pooled
         self.tower = SiglipVisionModel(
             SiglipVisionConfig(
                 image_size=config.image_size,
@@ -41,7 +43,7 @@ class SiglipEncoder(nn.Module):
                 vision_use_head=False,
             )
         )
-        self.tower.post_layernorm = nn.Identity()
+        self.tower.post_layernorm = StoredLayerNorm(config.hidden_size)
         self.projector = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> SceneTokens:
@@ -52,9 +54,22 @@ class SiglipEncoder(nn.Module):
         pooled_VDhw = F.interpolate(
             dense_VHWD.permute(0, 3, 1, 2), size=(self.cells, self.cells), mode="bilinear", align_corners=False
         )
+        tokens_VhwD = pooled_VDhw.permute(0, 2, 3, 1)
         return SceneTokens(
-            tokens=pooled_VDhw.permute(0, 2, 3, 1),
+            tokens=tokens_VhwD,
             coords=inputs["coords"],
             valid=inputs["valid"],
-            dense=dense_VHWD,
+            dense=dense_VHWD if self.pooled == "patches" else tokens_VhwD,
+            newline=self.newline,
         )
+
+
+class StoredLayerNorm(nn.LayerNorm):
+    """The tower's last norm, whose weights llava_qwen folders store though nothing applies them: kept for export."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x

@@ -60,6 +60,41 @@ def patch_coords(coords: np.ndarray, valid: np.ndarray | None, cells: int, cell:
     return total / np.maximum(counts, 1).astype(np.float32)[..., None], counts > 0
 
 
+def patch_points(
+    coords: np.ndarray, valid: np.ndarray, cells: int, cell: int, kind: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points that say where each patch is.
+
+    Args:
+        coords, valid, cells, cell: as in ``patch_coords``.
+        kind: "avg", the mean; "minmax", the lowest and the highest corner; or pixels of the patch: "sample1", the
+            one in the middle, "sample9", the middles of its 3x3 parts, "sample5", every second one of these.
+
+    Returns:
+        (V, cells, cells, 3 p) float32 metres, p points a patch, and (V, cells, cells) bool: they are known. That
+        is so where one pixel counts, and of samples where each does.
+    """
+    if kind == "avg":
+        return patch_coords(coords, valid, cells, cell)
+    if kind == "minmax":
+        known = _patches(valid, cells, cell)
+        patches, where = _patches(coords, cells, cell), known[..., None]
+        corners = [
+            patches.min(axis=(2, 4), where=where, initial=np.inf),
+            patches.max(axis=(2, 4), where=where, initial=-np.inf),
+        ]
+        some = known.any(axis=(2, 4))
+        return np.where(some[..., None], np.concatenate(corners, axis=-1), 0).astype(np.float32), some
+    chosen = {"sample1": (4,), "sample5": (0, 2, 4, 6, 8), "sample9": range(9)}
+    if kind not in chosen:
+        raise ValueError(f"unknown points {kind!r}: expected avg, minmax or one of {', '.join(chosen)}")
+    middles = (cell // 6, cell // 2, cell * 5 // 6)
+    at = [(middles[number // 3], middles[number % 3]) for number in chosen[kind]]
+    points = np.concatenate([_patches(coords, cells, cell)[:, :, row, :, column] for row, column in at], axis=-1)
+    known = np.all([_patches(valid, cells, cell)[:, :, row, :, column] for row, column in at], axis=0)
+    return np.where(known[..., None], points, 0).astype(np.float32), known
+
+
 def object_masks(
     coords: np.ndarray,
     boxes: np.ndarray,

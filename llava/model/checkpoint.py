@@ -1,54 +1,29 @@
-"""Checkpoints are Hugging Face folders: safetensors, config.json, tokenizer, chat template, recipe.json."""
+"""Checkpoints are Hugging Face folders: safetensors, config.json, tokenizer, chat template, recipe.json.
+
+Those that Video-3D LLM and LLaVA-Video publish (`llava_qwen`) are read as they are.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import Qwen2Config
 
-from llava.encoders.siglip import Siglip
+from llava.model.llava_qwen import KEY_MAPPING, MODEL_TYPE, TOWER, read_llava_qwen_config
+from llava.model.positions import Positions
 from llava.model.scene_lm import SceneLM, SceneLMConfig
+from llava.model.weights import read_shapes, read_tensors, weight_files
 from llava.resumable import digest, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 RECIPE_FILE = "recipe.json"
-WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json")
 
-# Parameter names of Video-3D LLM and LLaVA-Video (model type llava_qwen) -> ours.
-LLAVA_QWEN_NAMES = {
-    r"^model\.vision_tower\.vision_tower\.vision_model\.": "encoder.tower.",
-    r"^model\.mm_projector\.": "encoder.projector.",
-    r"^model\.image_newline$": "newline",
-    r"^ground_head_obj\.": "ground_head.object.",
-    r"^ground_head_query\.": "ground_head.query.",
-    r"^ground_head_zero_target$": "ground_head.zero_target",
-    r"^model\.(embed_tokens|layers|norm)\.": r"language_model.model.\1.",
-    r"^lm_head\.": "language_model.lm_head.",
-}
-QWEN2_KEYS = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "hidden_act",
-    "max_position_embeddings",
-    "initializer_range",
-    "rms_norm_eps",
-    "tie_word_embeddings",
-    "attention_dropout",
-    "use_sliding_window",
-    "sliding_window",
-    "max_window_layers",
-)
-# llava_qwen's config.json names the tower but not its sizes.
-KNOWN_TOWERS = {"siglip-so400m-patch14-384": Siglip()}
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+HUB_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja")
 
 
 def save(
@@ -74,53 +49,51 @@ def save(
 
 def is_finished(folder: Path) -> bool:
     """Whether a folder holds a model that was saved whole, with its recipe."""
-    return (folder / RECIPE_FILE).exists() and any((folder / name).exists() for name in WEIGHT_FILES)
+    return (folder / RECIPE_FILE).exists() and weight_files(folder) != []
 
 
 def weights_digest(folder: Path) -> str:
     """A short digest of a checkpoint's weights."""
-    return digest(sorted(folder.glob("*.safetensors")))
+    return digest(weight_files(folder))
 
 
-def load(
-    folder: str | Path,
+def load_model(
+    checkpoint: str | Path,
     dtype: torch.dtype = torch.float32,
     new_parts: tuple[str, ...] = (),
     positions: dict[str, Any] | None = None,
 ) -> SceneLM:
-    """Read a model from a folder of this project's, Video-3D LLM's or LLaVA-Video's making.
+    """Read a model from a folder of this project's, Video-3D LLM's or LLaVA-Video's making, as it is.
 
     Args:
-        folder: with ``config.json`` and safetensors.
+        checkpoint: a folder with ``config.json`` and weights, or the id of such a one on the Hugging Face hub.
         dtype: of the parameters.
         new_parts: prefixes of parameter names that the folder need not hold as the configuration asks, and
             that then start from random weights, e.g. ``("ground_head.",)`` for a video model that has
             never grounded anything.
-        positions: fields of `Positions` to use instead of the folder's own; a learnt encoding that the
-            folder does not hold starts anew.
+        positions: fields of `Positions` to use instead of the folder's own; another kind of encoding starts anew.
 
     Raises:
         ValueError: no such folder, no weights in it, a file that is cut short, an unknown model type, or parameters
-            that do not fit the configuration.
+            that do not fit the configuration, which are all named.
     """
-    folder = Path(folder)
-    raw = read_config(folder)
-    if not any((folder / name).exists() for name in WEIGHT_FILES):
-        present = ", ".join(sorted(path.name for path in folder.iterdir()))
-        raise ValueError(f"{folder} holds no weights: expected {' or '.join(WEIGHT_FILES)}, found {present}")
-    _check_whole(folder)
+    folder = locate(checkpoint)
+    raw, shapes = read_config(folder), read_shapes(folder)
     model_type = raw.get("model_type")
-    if model_type == "llava_qwen":
-        config, names = llava_qwen_config(folder, raw), LLAVA_QWEN_NAMES
+    if model_type == MODEL_TYPE:
+        config, names = read_llava_qwen_config(folder, raw, shapes), KEY_MAPPING
     elif model_type == SceneLMConfig.model_type:
         config, names = SceneLMConfig.from_pretrained(folder), None
     else:
         raise ValueError(
             f"{folder / 'config.json'} has model type {model_type!r}, "
-            f"expected {SceneLMConfig.model_type!r} or 'llava_qwen'"
+            f"expected {SceneLMConfig.model_type!r} or {MODEL_TYPE!r}"
         )
     if positions is not None:
-        config.positions, new_parts = dict(positions), (*new_parts, "positions.")
+        if Positions(**positions).kind != Positions(**config.positions).kind:
+            new_parts = (*new_parts, "positions.")
+        config.positions = dict(positions)
+    tower_is_apart = names is not None and not any(name.startswith(TOWER) for name in shapes)
     model, report = SceneLM.from_pretrained(
         folder,
         config=config,
@@ -129,50 +102,42 @@ def load(
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # reported below, together with the rest
     )
-    _check_parameters(folder, report, new_parts)
+    _check_parameters(folder, report, (*new_parts, *(["encoder.tower."] if tower_is_apart else [])))
+    if tower_is_apart:
+        _load_tower(model, locate(raw["mm_vision_tower"]))
     return model
+
+
+def locate(checkpoint: str | Path) -> Path:
+    """The folder of that name, or a copy of the hub's one of that id ("owner/name").
+
+    Raises ValueError where there is neither.
+    """
+    folder = Path(checkpoint)
+    if folder.is_dir():
+        return folder
+    if not HUB_ID.fullmatch(str(checkpoint)) or folder.parent.is_dir():
+        raise ValueError(f"{folder} is not a folder: expected a checkpoint with config.json and weights")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(checkpoint), allow_patterns=list(HUB_FILES)))
+    except OSError as error:  # all that the hub's client raises: offline, no such model, no permission
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"{checkpoint} is neither a folder nor to be had from the Hugging Face hub ({reason}): name a folder with "
+            "config.json and weights, or download it where there is a network"
+        ) from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The content of ``config.json``; ValueError where there is none, or a damaged one."""
     if not folder.is_dir():
-        raise ValueError(f"{folder} is not a folder: expected a checkpoint with config.json and safetensors")
+        raise ValueError(f"{folder} is not a folder: expected a checkpoint with config.json and weights")
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} is not a checkpoint: it holds no config.json")
     return read_json(path)
-
-
-def llava_qwen_config(folder: Path, raw: dict[str, Any]) -> SceneLMConfig:
-    """Our configuration for a folder whose config.json has LLaVA-NeXT's keys.
-
-    The sizes of the vision tower come from ``vision_config.json`` where the folder has one, else from
-    the tower's name.
-
-    Raises:
-        ValueError: the tower is unknown.
-    """
-    text = Qwen2Config(
-        **{key: raw[key] for key in QWEN2_KEYS if key in raw},
-        rope_parameters={"rope_type": "default", "rope_theta": raw.get("rope_theta", 1e6)},
-    )
-    lo, hi = raw.get("min_xyz_range", (-15, -15, -5)), raw.get("max_xyz_range", (15, 15, 5))
-    return SceneLMConfig(
-        text_config=text,
-        encoder={"name": "siglip", **_tower_fields(folder, raw)},
-        positions={
-            "kind": "sin3d" if "sin3d" in raw.get("world_position_embedding_type", "") else "none",
-            "voxel_size": raw.get("voxel_size", 0.1),
-            "lo": [float(value) for value in lo],
-            "hi": [float(value) for value in hi],
-        },
-        ground_temperature=raw.get("ground_head_temperature", 0.07),
-        **{
-            f"{kind}_token_id": raw[f"{kind}_token_ids"][0]
-            for kind in ("ground", "coord")
-            if raw.get(f"{kind}_token_ids")
-        },
-    )
 
 
 def init_new_tokens(model: SceneLM, vocab_size: int, token_ids: list[int]) -> None:
@@ -196,39 +161,19 @@ def init_new_tokens(model: SceneLM, vocab_size: int, token_ids: list[int]) -> No
                 table[token] = table[:token].float().mean(dim=0).to(table.dtype)
 
 
-def _tower_fields(folder: Path, raw: dict[str, Any]) -> dict[str, int]:
-    path = folder / "vision_config.json"
-    if path.exists():
-        vision = read_json(path)
-        vision = vision.get("vision_config", vision)
-        return {
-            "image_size": vision["image_size"],
-            "patch_size": vision["patch_size"],
-            "hidden_size": vision["hidden_size"],
-            "intermediate_size": vision["intermediate_size"],
-            "num_layers": vision["num_hidden_layers"],
-            "num_heads": vision["num_attention_heads"],
-        }
-    name = raw.get("mm_vision_tower", "").rsplit("/", 1)[-1]
-    if name not in KNOWN_TOWERS:
-        raise ValueError(
-            f"{folder}: vision tower {name!r} is unknown; known: {', '.join(KNOWN_TOWERS)}. "
-            "Put the tower's config.json beside the weights as vision_config.json"
-        )
-    return dict(vars(KNOWN_TOWERS[name]))
-
-
-def _check_whole(folder: Path) -> None:
-    """Read the heads of the weight files, which say how long each has to be."""
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt"):
-                pass
-        except SafetensorError as error:
-            raise ValueError(f"{path} is damaged or cut short ({error}): copy it or train it again") from error
-    index = folder / WEIGHT_FILES[1]
-    if index.exists():
-        read_json(index)
+def _load_tower(model: SceneLM, folder: Path) -> None:
+    """Fill the vision tower from a SigLIP folder; its last layer, norm and head are not used."""
+    own = model.encoder.tower.state_dict()
+    missing = {name for name in own if not name.startswith("post_layernorm.")}
+    read_shapes(folder)  # refuses a folder without weights
+    for path in weight_files(folder):
+        for name, tensor in read_tensors(path):
+            name = name.removeprefix("vision_model.")
+            if name in own and own[name].shape == tensor.shape:
+                own[name].copy_(tensor)
+                missing.discard(name)
+    if missing:
+        raise ValueError(f"the vision tower in {folder} lacks, or has in other shapes: {', '.join(sorted(missing))}")
 
 
 def _check_parameters(folder: Path, report: dict[str, Any], new_parts: tuple[str, ...]) -> None:
@@ -238,5 +183,4 @@ def _check_parameters(folder: Path, report: dict[str, Any], new_parts: tuple[str
         problems[key] = f"{key} is {tuple(stored)}, config.json asks for {tuple(expected)}"
     problems = [text for key, text in sorted(problems.items()) if not key.startswith(new_parts)]
     if problems:
-        shown = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise ValueError(f"the weights in {folder} do not fit its config.json: {shown}")
+        raise ValueError(f"the weights in {folder} do not fit its config.json: {'; '.join(problems)}")

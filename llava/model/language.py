@@ -23,6 +23,21 @@ class Language:
     rope_theta: float = 1e6
     initializer_range: float = 0.02  # of random weights; about 1 / sqrt(hidden_size) suits small models
 
+    @classmethod
+    def of(cls, config: Qwen2Config) -> Language:
+        """The sizes that a Hugging Face config says."""
+        return cls(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_layers=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
+            num_kv_heads=config.num_key_value_heads,
+            tie_embeddings=config.tie_word_embeddings,
+            max_positions=config.max_position_embeddings,
+            rope_theta=config.rope_parameters["rope_theta"],
+            initializer_range=config.initializer_range,
+        )
+
     def to_qwen2(self, vocab_size: int) -> Qwen2Config:
         """The Hugging Face config for a tokenizer of `vocab_size` ids."""
         from transformers import Qwen2Config

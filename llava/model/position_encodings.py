@@ -22,7 +22,10 @@ class PositionEncoding(nn.Module):
         self.encoding = _encoding(config, width)
 
     def forward(self, points: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Encode ``points`` (..., 3), metres, as (..., width); points that are not ``valid`` (...) get zeros."""
+        """Encode ``points`` (..., 3), metres, as (..., width); points that are not ``valid`` (...) get zeros.
+
+        Where several points p say where a token is, ``points`` are (..., 3 p); only sin3d reads those.
+        """
         encoded = self.encoding(points) * self.scale
         return encoded if valid is None else encoded.masked_fill(~valid[..., None], 0)
 
@@ -36,8 +39,13 @@ class Sine3D(nn.Module):
         self.width = width
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
-        voxels = discretise(points, self.config.voxel_size, self.config.lo, self.config.hi)
-        return sine3d(voxels.unsqueeze(-2), self.width, self.config.temperature)
+        config, dtype = self.config, getattr(torch, self.config.precision)
+        points = points.unflatten(-1, (points.shape[-1] // 3, 3))
+        if config.discrete:
+            return sine3d(
+                discretise(points, config.voxel_size, config.lo, config.hi, dtype), self.width, config.temperature
+            )
+        return sine3d(points.to(dtype), self.width, config.temperature)
 
 
 class MLP3D(nn.Module):
@@ -66,16 +74,20 @@ class NoPosition(nn.Module):
 
 
 def discretise(
-    points: torch.Tensor, voxel_size: float, lo: tuple[float, float, float], hi: tuple[float, float, float]
+    points: torch.Tensor,
+    voxel_size: float,
+    lo: tuple[float, float, float],
+    hi: tuple[float, float, float],
+    dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
     """Clip ``points`` (..., 3) to the box and count voxels from ``lo``, as float32 whole numbers.
 
-    Halves round to even, and the arithmetic is float32: which voxel a point on a border falls into
+    Halves round to even, and the arithmetic is that of ``dtype``: which voxel a point on a border falls into
     must not depend on the precision that the model happens to run in.
     """
-    points = points.float()
+    points = points.to(dtype)
     lo, hi = points.new_tensor(lo), points.new_tensor(hi)
-    return torch.round((points.clamp(lo, hi) - lo) / voxel_size)
+    return torch.round((points.clamp(lo, hi) - lo) / voxel_size).float()
 
 
 def sine3d(coords: torch.Tensor, width: int, temperature: float = 10000.0) -> torch.Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from torch import nn
 
 KINDS = ("none", "sin3d", "mlp")
+PRECISIONS = ("float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,16 @@ class Positions:
     temperature: float = 10000.0
     scale: float = 1.0  # factor on every encoding
     coord_scale: float = 1.0  # a further factor on the "<coord>" query
+    discrete: bool = True  # False: sin3d reads metres, unclipped
+    precision: Literal["float32", "float16", "bfloat16"] = "float32"  # in which sin3d counts voxels (quirk Q3)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS and self.kind.count(":") != 1:
             raise ValueError(
                 f"unknown position encoding {self.kind!r}: expected one of {', '.join(KINDS)} or 'package.module:Class'"
             )
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {self.precision!r}: expected one of {', '.join(PRECISIONS)}")
         if self.voxel_size <= 0:
             raise ValueError(f"voxel_size must be positive, got {self.voxel_size}")
         if len(self.lo) != 3 or len(self.hi) != 3 or not all(a < b for a, b in zip(self.lo, self.hi, strict=True)):
@@ -41,7 +46,7 @@ class Positions:
         object.__setattr__(self, "hi", tuple(self.hi))
 
     def build_module(self, width: int) -> nn.Module:
-        """Make the module that maps points (..., 3), metres, and an optional bool mask (...) to (..., width)."""
+        """Make the module that maps points (..., 3 p), metres, and an optional bool mask (...) to (..., width)."""
         from llava.model.position_encodings import PositionEncoding
 
         return PositionEncoding(self, width)

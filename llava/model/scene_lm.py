@@ -78,8 +78,9 @@ class SceneLM(PreTrainedModel):
     supports_gradient_checkpointing = True
     _no_split_modules = ["Qwen2DecoderLayer", "SiglipEncoderLayer"]
     _supports_sdpa = True
-    # LLaVA folders store them, nothing applies them: features are taken before the tower's last norm and head.
-    _keys_to_ignore_on_load_unexpected = [r"encoder\.tower\.(post_layernorm|head)\."]
+    # Features are taken before the tower's last norm and head: no checkpoint needs these weights.
+    _keys_to_ignore_on_load_missing = [r"encoder\.tower\.post_layernorm\."]
+    _keys_to_ignore_on_load_unexpected = [r"encoder\.tower\.head\."]
 
     def __init__(self, config: SceneLMConfig) -> None:
         super().__init__(config)
@@ -94,6 +95,10 @@ class SceneLM(PreTrainedModel):
         self.coord_scale = positions.coord_scale
         self.ground_head = GroundHead(width, config.ground_hidden_size or width, config.ground_input_norm)
         self.post_init()
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As Hugging Face's, but always under our names, also where the weights were read under published ones."""
+        super().save_pretrained(*args, **{**kwargs, "save_original_format": False})
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -147,10 +152,17 @@ class SceneLM(PreTrainedModel):
         return x_BTD.index_put((is_coord,), coord_CD.to(x_BTD.dtype), accumulate=True)
 
     def scene_sequence(self, scene: SceneTokens) -> torch.Tensor:
-        """Scene tokens with their position encoding, a newline after each row: (V * h * (w + 1), D)."""
+        """Scene tokens with their position encoding and newlines, (N, D).
+
+        With ``scene.newline`` "one_token", which ends a scene and not a view, the tokens must be of one scene.
+        """
         tokens_VhwD = scene.tokens + self.positions(scene.coords, scene.valid).to(scene.tokens.dtype)
-        newline_Vh1D = self.newline.to(tokens_VhwD.dtype).expand(*tokens_VhwD.shape[:2], 1, -1)
-        return torch.cat([tokens_VhwD, newline_Vh1D], dim=2).flatten(0, 2)
+        if scene.newline == "no_token":
+            return tokens_VhwD.flatten(0, 2)
+        lines_lnD = tokens_VhwD.flatten(*{"grid": (0, 1), "frame": (1, 2), "one_token": (0, 2)}[scene.newline])
+        lines_lnD = lines_lnD[None] if scene.newline == "one_token" else lines_lnD
+        newline_l1D = self.newline.to(lines_lnD.dtype).expand(len(lines_lnD), 1, -1)
+        return torch.cat([lines_lnD, newline_l1D], dim=1).flatten(0, 1)
 
     def object_features(
         self, scene: SceneTokens | None, objects: torch.Tensor, object_masks: Sequence[torch.Tensor]

@@ -7,14 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from llava.captures import open_scene
 from llava.captures.pixels import load_depth, load_views
-from llava.geometry.camera import project, unproject
-from llava.geometry.voxels import patch_coords
-from llava.model.position_encodings import discretise
+from llava.geometry.camera import project
 
 
 def test_views_put_each_pixel_where_the_camera_saw_it(posed_images: Path) -> None:
@@ -68,55 +65,6 @@ def test_damage_inside_a_file_is_an_error_that_names_it(posed_images: Path) -> N
 def test_an_index_outside_the_scene(posed_images: Path) -> None:
     with pytest.raises(ValueError, match=r"frames 0\.\.3, asked for 4"):
         load_views(open_scene(posed_images), [4], 24)
-
-
-@pytest.fixture(scope="module")
-def reference(golden):
-    folder = golden("02_geometry")
-    scene = open_scene(folder / "data/scannet/posed_images/scene0000_00")
-    return folder, scene, load_views(scene, [0, 1, 2, 3], 384)
-
-
-def test_reference_frames_to_the_pixel(reference) -> None:
-    folder, _, views = reference
-    for index in range(4):
-        expected = np.asarray(Image.open(folder / "frames384" / f"{index}.png"))
-        np.testing.assert_array_equal(views.images[index], expected)
-
-
-def test_reference_coordinates(reference) -> None:
-    folder, scene, views = reference
-    recorded = np.load(folder / "world_coords.npz")
-    np.testing.assert_allclose(views.coords[:, ::6, ::6], recorded["resized_stride6"], atol=1e-4)
-    np.testing.assert_allclose(views.coords[0, ::2, ::2], recorded["resized_frame0"], atol=1e-4)
-    whole = [unproject(load_depth(scene, i), scene.depth_intrinsics, scene.frames[i].pose) for i in range(4)]
-    np.testing.assert_allclose(np.stack(whole)[:, ::8, ::8], recorded["world_coords_stride8"], atol=1e-4)
-    for axis in range(3):
-        low, high = recorded["boundry"][2 * axis : 2 * axis + 2]
-        assert np.stack(whole)[..., axis].min() == pytest.approx(low, abs=1e-4)
-        assert np.stack(whole)[..., axis].max() == pytest.approx(high, abs=1e-4)
-
-
-def test_reference_patch_means_include_unknown_depth(reference) -> None:
-    folder, _, views = reference
-    recorded = np.load(folder / "patch_coords.npz")
-    mean, known = patch_coords(views.coords, None, 14, 27)
-    assert known.all()
-    np.testing.assert_allclose(mean, recorded["avg"], atol=1e-4)
-    voxels = discretise(torch.from_numpy(mean), 0.1, (-15, -15, -5), (15, 15, 5)).numpy()
-    assert (voxels != recorded["avg_discrete"]).mean() < 1e-3
-    assert np.abs(voxels - recorded["avg_discrete"]).max() <= 1
-
-
-def test_our_patch_means_leave_unknown_depth_out(reference) -> None:
-    _, scene, views = reference
-    ours, known = patch_coords(views.coords, views.valid, 14, 27)
-    theirs, _ = patch_coords(views.coords, None, 14, 27)
-    whole = views.valid[:, :378, :378].reshape(4, 14, 27, 14, 27).all(axis=(2, 4))
-    assert known.all() and 0 < whole.sum() < whole.size
-    np.testing.assert_allclose(ours[whole], theirs[whole], atol=1e-5)
-    pulled = np.linalg.norm(theirs - ours, axis=-1)[~whole]  # towards the camera centre
-    assert pulled.max() > 0.3
 
 
 def test_the_depth_scale_of_a_scene_is_used(posed_images: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_only_measured_pixels_count():
     valid = np.zeros((1, size, size), bool)
     valid[:, : size // 2, ::2] = True
     views = Views(np.zeros((1, size, size, 3), np.uint8), coords, valid, ("0",))
-    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 1, 1]]), patch_share=0.5)
+    inputs = config.build_processor()(views, np.array([[0, 0, 0, 1, 1, 1], [2, 2, 2, 1, 1, 1]]))
     assert inputs["valid"][0].tolist() == [[True, True], [False, False]]
     assert (inputs["coords"][0, 0] == 2).all()
     assert not inputs["object_masks"][0].any()  # unmeasured pixels lie in the first box, and do not count
@@ -66,17 +67,54 @@ def test_impossible_sizes_are_refused(bad):
         Siglip(**bad)
 
 
-def test_pixel_values_agree_with_the_reference(golden):
-    from PIL import Image
-
-    with np.load(golden("02_geometry/world_coords.npz")) as arrays:
-        expected = torch.from_numpy(arrays["pixel_values_stride7"])
-    images = np.stack([np.asarray(Image.open(golden(f"02_geometry/frames384/{i}.png"))) for i in range(4)])
-    views = Views(images, np.zeros((*images.shape[:3], 3), np.float32), np.ones(images.shape[:3], bool), tuple("0123"))
-    pixels = Siglip().build_processor()(views, np.empty((0, 6)))["pixel_values"]
-    assert torch.allclose(pixels[:, :, ::7, ::7], expected, atol=1e-5)
-
-
 def test_configuration_needs_no_torch():
     code = "import sys, llava.encoders, llava.model.positions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(("points", "count"), [("minmax", 2), ("sample1", 1), ("sample5", 5), ("sample9", 9)])
+def test_points_that_say_where_a_cell_is(points, count):
+    config = replace(Siglip().debug(), points=points)
+    size = config.image_size
+    row, column = np.mgrid[:size, :size].astype(np.float32)
+    coords = np.stack([row, column, 0 * row], axis=-1)[None]
+    valid = np.ones((1, size, size), bool)
+    valid[0, : size // 2, : size // 2] = False
+    views = Views(np.zeros((1, size, size, 3), np.uint8), np.where(valid[..., None], coords, np.nan), valid, ("0",))
+    inputs = config.build_processor()(views, np.empty((0, 6)))
+    assert inputs["coords"].shape == (1, 2, 2, 3 * count)
+    assert inputs["valid"][0].tolist() == [[False, True], [True, True]]
+    assert (inputs["coords"][0, 0, 0] == 0).all(), "nothing of what is not known remains"
+    last = inputs["coords"][0, 1, 1].reshape(count, 3)[:, :2]
+    assert (last >= size / 2).all() and (last < size).all()
+    if points == "minmax":
+        assert last.tolist() == [[size / 2] * 2, [size - 1] * 2]
+    else:
+        middle = 3 * size // 4
+        assert [middle, middle] in last.tolist()
+
+
+@pytest.mark.parametrize(("newline", "more"), [("grid", 3 * 2), ("frame", 3), ("one_token", 1), ("no_token", 0)])
+def test_as_many_scene_tokens_come_as_were_promised(newline, more):
+    from transformers import Qwen2Config
+
+    from llava.model.scene_lm import SceneLM, SceneLMConfig
+
+    config = replace(Siglip().debug(), newline=newline)
+    text = Qwen2Config(
+        vocab_size=8,
+        hidden_size=24,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+    )
+    model = SceneLM(SceneLMConfig(text_config=text, encoder={"name": "siglip", **vars(config)}))
+    processor, size = config.build_processor(), config.image_size
+    shape = (3, size, size)
+    views = Views(np.zeros((*shape, 3), np.uint8), np.zeros((*shape, 3), np.float32), np.ones(shape, bool), ("0",) * 3)
+    inputs = processor(views, np.empty((0, 6)))
+    del inputs["object_masks"]
+    sequence = model.scene_sequence(model.encode(inputs))
+    assert processor.num_tokens(inputs) == len(sequence) == 3 * 2 * 2 + more
+    assert (sequence == model.newline).all(dim=1).sum() == more

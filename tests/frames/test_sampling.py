@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from llava.captures.pixels import load_depth, scene_voxels
+from llava.captures.pixels import scene_voxels
 from llava.captures.scannet import read_align, read_pickle
-from llava.frames.sampling import canonical_strategy, read_selection, sample, uniform_indices
-from llava.geometry.camera import unproject
-from llava.geometry.voxels import max_coverage, pack_keys, voxel_keys
+from llava.frames.sampling import canonical_strategy, read_selection, sample
+from llava.geometry.voxels import max_coverage, pack_keys
 from llava.types import Dropped, Frame, Scene
 
 K = np.array([[20.0, 0, 16.2], [0, 20, 12.2], [0, 0, 1]])  # no point falls between two voxels
@@ -91,12 +89,6 @@ def test_damaged_selection_files(tmp_path: Path) -> None:
             read_selection(path)
 
 
-def test_reference_uniform_sampling(golden) -> None:
-    for key, expected in json.loads(golden("02_geometry/uniform_sampling.json").read_text()).items():
-        total, count = map(int, key.split("_"))
-        assert uniform_indices(total, count) == expected
-
-
 @pytest.fixture(scope="module")
 def coverage(golden) -> tuple[Path, Scene]:
     """The recorded scan of 40 depth images; its colour images were not kept, so no reader can open it."""
@@ -110,30 +102,6 @@ def coverage(golden) -> tuple[Path, Scene]:
         for path in sorted(images.glob("*.png"))
     ]
     return folder, Scene("scannet/scene0012_00", tuple(frames), (80, 60), (80, 60), k, k, align=align)
-
-
-def test_reference_order_of_maximum_coverage(coverage: tuple[Path, Scene]) -> None:
-    """Its rule: the scan's voxels only, and pixels without depth see the camera's own voxel."""
-    folder, scene = coverage
-    scan = pack_keys(np.load(folder / "pcd_voxels.npz")["scene0012_00"])
-    seen = [
-        voxel_keys(unproject(load_depth(scene, index), scene.depth_intrinsics, frame.pose))
-        for index, frame in enumerate(scene.frames)
-    ]
-    order, gains = max_coverage([np.intersect1d(keys, scan) for keys in seen], 32)
-    (expected,) = json.loads((folder / "expected_select_frames.json").read_text())
-    assert [scene.frames[index].name for index in order] == [Path(file).stem for file in expected["frame_files"]]
-    assert gains == expected["voxel_nums"]
-
-
-@pytest.mark.parametrize("strategy", ["mc", "mc-ratio95", "mc-ratio90"])
-@pytest.mark.parametrize("limit", [8, 16, 32])
-def test_reference_choice_by_ratio(coverage: tuple[Path, Scene], strategy: str, limit: int) -> None:
-    folder, scene = coverage
-    selection = read_selection(folder / "expected_select_frames.json")[scene.name]
-    chosen = [f"{scene.frames[index].name}.jpg" for index in sample(scene, strategy, limit, selection)]
-    recorded = json.loads((folder / "expected_mc_frames.json").read_text())
-    assert chosen == recorded[f"{'mc32' if strategy == 'mc' else strategy}_{limit}"]
 
 
 def test_our_coverage_agrees_with_the_scan(coverage: tuple[Path, Scene]) -> None:

@@ -93,32 +93,3 @@ def test_the_crop_is_a_centred_square_inside_the_picture(width: int, height: int
     turned = square_crop(height, width, size)
     if width != height:
         assert (turned.width, turned.left) == (crop.height, crop.top)
-
-
-def test_reference_unprojection(golden) -> None:
-    recorded = np.load(golden("02_geometry/world_coords.npz"))
-    for depth, k, pose, expected in zip(
-        recorded["unproject_depths"],
-        recorded["unproject_intrinsics"],
-        recorded["unproject_poses"],
-        recorded["unproject_out"],
-        strict=True,
-    ):
-        np.testing.assert_allclose(unproject(depth / 1000, k, pose), expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("size", [(324, 242), (1296, 968), (160, 120)])
-def test_reference_resize_maps(golden, size: tuple[int, int]) -> None:
-    recorded = np.load(golden("02_geometry/world_coords.npz"))
-    rows, cols = nearest_rows_cols(*size, 384)
-    name = f"{size[0]}x{size[1]}"
-    assert square_crop(*size, 384).width == recorded[f"newwidth_{name}"]
-    assert np.array_equal(rows, recorded[f"rows_{name}"])
-    assert np.array_equal(cols, recorded[f"cols_{name}"])
-
-
-def test_reference_resize_map_of_scannet(golden) -> None:
-    recorded = np.load(golden("02_geometry/world_coords.npz"))
-    rows, cols = nearest_rows_cols(640, 480, 384)
-    assert np.array_equal(rows, recorded["resize_rows"])
-    assert np.array_equal(cols, recorded["resize_cols"])

@@ -134,15 +134,3 @@ def test_max_coverage_equals_its_plain_twin(sets: list[set[int]], limit: int) ->
 def test_ties_go_to_the_earlier_set() -> None:
     voxels = [np.array(v) for v in ([1, 2], [5, 6, 7], [8, 9, 10], [1, 2])]
     assert max_coverage(voxels, 4) == ([1, 2, 0, 3], [3, 3, 2, 0])
-
-
-@pytest.mark.parametrize(
-    ("name", "patch", "cells", "share"), [("mask_patch14", 14, 27, 0.5), ("mask_patch27", 27, 14, 0.25)]
-)
-def test_reference_object_masks(golden, name: str, patch: int, cells: int, share: float) -> None:
-    recorded = np.load(golden("03_object_features/object_patch.npz"))
-    inputs = np.load(golden("04_tiny_model/io.npz"))
-    coords = inputs["world_coords_int16_x256"].astype(np.float32) / 256
-    shape = tuple(recorded[f"{name}_shape"])
-    expected = np.unpackbits(recorded[name])[: np.prod(shape)].reshape(shape).astype(bool)
-    np.testing.assert_array_equal(object_masks(coords, inputs["objects"], patch, cells, share), expected)

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import json
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from llava.model.position_encodings import discretise, sine3d
 from llava.model.positions import Positions
 
 
@@ -20,27 +16,6 @@ class Plain(nn.Module):
 
     def forward(self, points: torch.Tensor) -> torch.Tensor:
         return self.layer(points)
-
-
-@pytest.mark.parametrize("width", [3584, 96, 100, 64])
-@pytest.mark.parametrize("points", [1, 2])
-@pytest.mark.parametrize("kind", ["int", "float"])
-def test_sine_agrees_with_the_reference(golden, width, points, kind):
-    arrays = np.load(golden("01_position_encoding") / "pe_sine3d.npz")
-    coords = torch.from_numpy(arrays[f"coords_n{points}_{kind}"])
-    coords = coords.view(*coords.shape[:2], points, 3)
-    expected = torch.from_numpy(arrays[f"pe_E{width}_n{points}_{kind}"])
-    assert torch.allclose(sine3d(coords, width), expected, atol=1e-5, rtol=0)
-
-
-def test_discretise_agrees_with_the_reference(golden):
-    arrays = np.load(golden("02_geometry") / "patch_coords.npz")
-    for name in ("points", "avg"):
-        voxel = discretise(torch.from_numpy(arrays[name]), 0.1, (-15, -15, -5), (15, 15, 5))
-        assert torch.equal(voxel, torch.from_numpy(arrays[f"{name}_discrete"]))
-    meta = json.loads((golden("02_geometry") / "meta.json").read_text())
-    halves = discretise(torch.tensor(meta["discrete_point_in"]), 0.1, (-15, -15, -5), (15, 15, 5))
-    assert halves.tolist() == meta["discrete_point_out"]
 
 
 def test_points_without_depth_get_no_encoding():
@@ -90,3 +65,13 @@ def test_ranges_are_checked():
         Positions(lo=(0, 0, 0), hi=(1, 1, 0))
     with pytest.raises(ValueError, match="voxel_size must be positive"):
         Positions(voxel_size=0)
+
+
+def test_voxels_are_counted_in_the_precision_that_is_asked_for():
+    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) * 8 - 4
+    whole, half = (Positions(precision=name).build_module(24)(points) for name in ("float32", "float16"))
+    differing = (whole != half).any(dim=1).float().mean()
+    assert 0 < differing < 0.3
+    assert torch.equal(half, Positions(precision="float16").build_module(24)(points.half()))
+    with pytest.raises(ValueError, match="unknown precision 'fp16': expected one of float32, float16, bfloat16"):
+        Positions(precision="fp16")

@@ -21,6 +21,7 @@ from llava.data import chat
 from llava.data.pack import coord_points
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.model.decoding import Prefix, greedy, ground, prefill
+from llava.report.gather import read_answers
 from llava.resumable import only_one, read_json, write_json
 from llava.tasks import TASKS
 from llava.types import Prediction, Sample
@@ -145,7 +146,7 @@ def _answer_rest(
 
 def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
     """Score a file of answers; writes `<answers>.json` beside it: the scores, and what they were measured on."""
-    records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    records = read_answers(answers)
     scores = TASKS[task_name].score(records, data)
     result = {**scores, **vars(run), "count": len(records), "scenes": len({r["scene"] for r in records})}
     write_json(answers.with_suffix(".json"), result)
@@ -169,8 +170,7 @@ def _resume(out: Path, run: Run) -> Counter:
     if len(whole) < len(content):
         with out.open("r+b") as file:
             file.truncate(len(whole))
-    answers = map(json.loads, whole.splitlines())
-    return Counter((answer["scene"], answer["sample_id"]) for answer in answers)
+    return Counter((answer["scene"], answer["sample_id"]) for answer in read_answers(out))
 
 
 def _set_aside(out: Path) -> str:

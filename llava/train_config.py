@@ -47,3 +47,12 @@ class TrainConfig:
     report_to: tuple[str, ...] = ("tensorboard",)
     deepspeed: str | None = None  # a DeepSpeed JSON file
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("packs", "questions_per_scene", "scenes_per_step", "accumulate", "threads", "save_steps", "log_steps")
+        for name in counts:
+            value = vars(self)[name]
+            if value is not None and value < 1:
+                raise ValueError(f"train.{name} must be at least 1, got {value}")
+        if self.workers < 0:
+            raise ValueError(f"train.workers must be at least 0, got {self.workers}")

@@ -79,7 +79,9 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
         try:
             answers.append(json.loads(line))
         except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}, is not valid JSON ({error}): evaluate again") from error
+            raise ValueError(
+                f"{path}, line {number}, is not valid JSON ({error}): delete that line and evaluate again"
+            ) from error
     return answers
 
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from llava.cli import run_script
 from llava.prepare.run import run_step
 
 
@@ -13,4 +12,4 @@ def main(data: Path = Path("data"), workers: int | None = None, compat: Literal[
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run_script(main, __doc__)

@@ -35,7 +35,7 @@ class TrainConfig:
     tune: tuple[str, ...] = PARTS  # the parts that learn; the others stay as they were
     weight_decay: float = 0.0
     warmup: float = 0.03  # share of all steps
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt", "polynomial"] = "cosine"
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False

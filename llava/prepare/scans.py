@@ -34,6 +34,8 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise ValueError(f"{path} cannot be read ({error}): copy or download it again") from error
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected coloured vertices and triangles, found otherwise ({error})") from error
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: expected finite vertices, found others; copy or download it again")
     if len(vertices) == 0 or (len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices)):
         raise ValueError(f"{path}: {len(vertices)} vertices do not fit its faces; copy or download it again")
     return vertices, colors, faces.reshape(-1, 3)

@@ -127,17 +127,6 @@ def test_a_finished_run_is_not_asked_again(answerer, source, rooms_data, short, 
 @pytest.mark.parametrize(
     "other", [{"frames": 3}, {"weights": "4567"}, {"boxes": "pred"}, {"data": "elsewhere"}, {"contents": "cdef"}]
 )
-def test_a_damaged_line_is_named(answerer, source, rooms_data, short, tmp_path: Path) -> None:
-    samples = questions(rooms_data, "scanqa")
-    out = evaluate(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
-    first, *others = out.read_text().splitlines(keepends=True)
-    out.write_text("".join([first, others[0][:9] + "\n", *others[1:]]))
-    with pytest.raises(ValueError, match=r"run.jsonl, line 2, is not valid JSON .*: delete that line"):
-        evaluate(answerer, source, "scanqa", samples, RUN, out)
-    with pytest.raises(ValueError, match="line 2, is not valid JSON"):
-        score("scanqa", out, RUN, rooms_data)
-
-
 def test_answers_of_another_run_are_kept_apart(
     answerer, source, rooms_data, short, tmp_path: Path, capsys, other: dict
 ) -> None:
@@ -148,6 +137,17 @@ def test_answers_of_another_run_are_kept_apart(
     assert (tmp_path / "run.jsonl.old").read_bytes() == before
     assert len(lines(out)) == len(samples)
     assert "was made by another run; kept as run.jsonl.old" in capsys.readouterr().out
+
+
+def test_a_damaged_line_is_named(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    samples = questions(rooms_data, "scanqa")
+    out = evaluate(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
+    first, *others = out.read_text().splitlines(keepends=True)
+    out.write_text("".join([first, others[0][:9] + "\n", *others[1:]]))
+    with pytest.raises(ValueError, match=r"run.jsonl, line 2, is not valid JSON .*: delete that line"):
+        evaluate(answerer, source, "scanqa", samples, RUN, out)
+    with pytest.raises(ValueError, match="line 2, is not valid JSON"):
+        score("scanqa", out, RUN, rooms_data)
 
 
 def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path: Path) -> None:

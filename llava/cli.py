@@ -305,7 +305,8 @@ def complaints(command: str) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # a library's, about something else
             raise
-        _complain(command, f"{error.strerror}: {error.filename or 'no file named'}; mend that and run it again")
+        place = "" if error.filename is None else f": {error.filename}"
+        _complain(command, f"{error.strerror}{place}; mend that and run it again")
     except BrokenProcessPool:
         _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
 

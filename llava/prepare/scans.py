@@ -68,7 +68,11 @@ def read_scan(layout: Layout, scene: str, labels: dict[str, int], labelled: bool
         for path in parts:
             if not path.exists():
                 raise ValueError(f"{path} is missing")
-        _label_vertices(parts, labels, instances, classes)
+        try:
+            _label_vertices(parts, labels, instances, classes)
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
+            names = f"{parts[0]} or {parts[1].name}"
+            raise ValueError(f"{names} is not as ScanNet ships it ({error!r}): get both again") from error
     ids, boxes = object_corners(xyz, instances)
     normals = vertex_normals(xyz, faces)
     return dict(zip(KEYS, (xyz, colors, normals, classes, instances, ids, boxes), strict=True))

@@ -147,6 +147,8 @@ nan 0 0 1 2 3
         ("{}.aggregation.json", '{"segGroups": [', "is not valid JSON"),
         ("{}_vh_clean_2.0.010000.segs.json", '{"segIndices": [1, 2]}', "2 segment ids for a mesh of 900 vertices"),
         ("{}_vh_clean_2.ply", "ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "expected coloured vertices"),
+        ("{}.aggregation.json", '{"groups": []}', "is not as ScanNet ships it (KeyError('segGroups'))"),
+        ("{}_vh_clean_2.0.010000.segs.json", "[1, 2]", "is not as ScanNet ships it (TypeError("),
         ("{}_vh_clean_2.ply", NOT_FINITE, "expected finite vertices"),
         ("{}.txt", "axisAlignment = 1 0 0\n", "axisAlignment has 3 numbers"),
     ],

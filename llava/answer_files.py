@@ -8,11 +8,32 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from llava.resumable import replaced
 from llava.types import Sample
+
+
+def read_answers(path: Path) -> list[dict[str, Any]]:
+    """What the lines of an answers file say; ValueError: no such file, or a line that is no JSON object."""
+    if not path.is_file():
+        raise ValueError(f"there is no answers file {path}")
+    return [answer for _, answer in _parsed(path, path.read_bytes())]
+
+
+def _parsed(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        try:
+            answer = json.loads(line)
+        except ValueError as error:  # no JSON, or no text at all
+            raise ValueError(
+                f"{path}, line {number}, is not valid JSON ({error}): delete that line and evaluate again"
+            ) from error
+        if not isinstance(answer, dict):
+            raise ValueError(f"{path}, line {number}: expected an object, found {type(answer).__name__}")
+        yield line, answer
 
 
 def part_file(out: Path, rank: int) -> Path:
@@ -45,16 +66,18 @@ def gather(out: Path, by_scene: Mapping[str, Sequence[Sample]]) -> set[str]:
 
 
 def gathered_scenes(files: Iterable[Path], by_scene: Mapping[str, Sequence[Sample]]) -> dict[str, bytes]:
-    """The lines of each scene that one of the files answers whole; where several do, of the first."""
+    """The lines of each scene that one of the files answers whole; where several do, of the first.
+
+    Raises ValueError as `read_answers`, but a file may be missing, or cut within its last line.
+    """
     whole: dict[str, bytes] = {}
     for path in files:
         lines: dict[str, list[bytes]] = {}
         ids: dict[str, list] = {}
-        for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-            if line.endswith(b"\n"):  # else a kill cut it
-                answer = json.loads(line)
-                lines.setdefault(answer["scene"], []).append(line)
-                ids.setdefault(answer["scene"], []).append(answer["sample_id"])
+        content = path.read_bytes() if path.exists() else b""
+        for line, answer in _parsed(path, content[: content.rfind(b"\n") + 1]):  # what follows, a kill cut
+            lines.setdefault(answer["scene"], []).append(line)
+            ids.setdefault(answer["scene"], []).append(answer["sample_id"])
         for name, samples in by_scene.items():
             # Counted, for the wordings of one question may share its id (SQA3D's train split).
             if name in ids and name not in whole and Counter(ids[name]) == Counter(sample.id for sample in samples):

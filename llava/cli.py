@@ -5,7 +5,9 @@ from __future__ import annotations
 import dis
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -297,7 +299,7 @@ VERBS = (
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run a verb. A ValueError of ours is a message to the user: it ends the program with code 2 and no traceback.
+    """Run a verb. What went wrong for the user's or the machine's reasons is told as `complaints` tells it.
 
     A reader that has gone away (`llava ... | head`) ends it with code 1 and no word.
     """
@@ -321,19 +323,47 @@ def _run_verb(args: Sequence[str]) -> None:
         print(f"llava: unknown command {' '.join(args[:2])!r}{_hint(args)}; `llava --help` lists all", file=sys.stderr)
         sys.exit(2)
     rest = args[len(verb.words.split()) :]
-    try:
+    with complaints(f"llava {verb.words}"):
         if verb.spread and not {"-h", "--help"} & set(rest):  # help pays for no import of torch
             processes.spread(args)
         if verb.own_parser:
             verb.action(rest)
         else:
             tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, config=(tyro.conf.PositionalRequiredArgs,))
+    processes.leave()
+
+
+def run_script(action: Callable, description: str | None) -> None:
+    """Run a script's function with the arguments that the script was given; errors are told as those of `llava`."""
+    with complaints(Path(sys.argv[0]).name):
+        tyro.cli(action, description=description)
+
+
+@contextmanager
+def complaints(command: str) -> Iterator[None]:
+    """A ValueError of ours is a message to the user, as is what the system refuses (a full disk, a folder that must not
+    be written) and a worker that was killed: each ends the program with code 2 and no traceback.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # nobody is left to read a message
     except ValueError as error:
         if not _is_ours(error):
             raise
-        print(f"llava {verb.words}: {error}", file=sys.stderr)
-        sys.exit(2)
-    processes.leave()
+        _complain(command, str(error))
+    except OSError as error:
+        if error.errno is None:  # a library's, about something else
+            raise
+        place = "" if error.filename is None else f": {error.filename}"
+        _complain(command, f"{error.strerror}{place}; mend that and run it again")
+    except BrokenProcessPool:
+        _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
+
+
+def _complain(command: str, message: str) -> None:
+    print(f"{command}: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _is_ours(error: ValueError) -> bool:

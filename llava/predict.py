@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from llava import processes
-from llava.answer_files import gather, gathered_scenes, part_file, part_files
+from llava.answer_files import gather, gathered_scenes, part_file, part_files, read_answers
 from llava.data import chat
 from llava.data.pack import coord_points
 from llava.data.scenes import SceneInputs, SceneSource
@@ -167,7 +167,7 @@ def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:
 
     Where nobody has the right answers, what the benchmark's server takes is written in place of scores.
     """
-    records = [json.loads(line) for line in answers.read_text(encoding="utf-8").splitlines()]
+    records = read_answers(answers)
     task = TASKS[task_name]
     submission = task.submit(records, answers)
     if submission is not None:

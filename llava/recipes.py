@@ -7,7 +7,7 @@ evaluation, so that prompt, frames, coordinates and encoding cannot drift apart.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
@@ -270,8 +270,13 @@ def published_recipe(folder: Path) -> Recipe:
 
 def _build(kind: type, values: dict[str, Any]) -> Any:
     """Rebuild nested frozen dataclasses from what `asdict` and JSON made of them."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{RECIPE_FILE}: expected the fields of {kind.__name__}, found {type(values).__name__}")
     hints = get_type_hints(kind)
     known = {f.name for f in fields(kind)}
+    needed = {f.name for f in fields(kind) if f.default is f.default_factory is MISSING}
+    if not needed <= set(values):
+        raise ValueError(f"{RECIPE_FILE}: {kind.__name__} lacks {', '.join(sorted(needed - set(values)))}")
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{RECIPE_FILE}: {kind.__name__} has no field {', '.join(unknown)}; it has {sorted(known)}")

@@ -7,13 +7,13 @@ reach their object; *refined* is LEO's exact match.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from llava.answer_files import read_answers
 from llava.metrics.answers import says_nothing
 from llava.resumable import read_json
 from llava.tasks import find_task
@@ -89,22 +89,6 @@ def score_file(
     # Scan2Cap's are called @0.5 for the proposals that its records ask at; the published rule itself has no gate
     published = {key.partition("@")[0]: value for key, value in task.published.items()} | dict(task.published)
     return Scored(task.name, protocol, chosen, published if protocol == "published" else {}, notes)
-
-
-def read_answers(path: Path) -> list[Record]:
-    """The lines of an answers file; ValueError names the line that is no JSON object."""
-    if not path.is_file():
-        raise ValueError(f"there is no answers file {path}")
-    records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number} is no JSON ({error}): it may be cut short") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{path}, line {number}: expected an object, found {type(record).__name__}")
-        records.append(record)
-    return records
 
 
 def _notes(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import tyro
 
 from llava import processes
 from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe
-from llava.resumable import read_json, write_json
+from llava.resumable import only_one, read_json, write_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -160,25 +161,31 @@ def load_checkpoint(checkpoint: Path, device: str | None = None, compat: str | N
 
 
 def train_recipe(training: Training) -> Path:
-    """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there."""
+    """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there.
+
+    Raises ValueError where another command is training into that folder.
+    """
     from llava.model.adapters import merged
     from llava.model.checkpoint import save
     from llava.train import begin, train
 
     recipe, data, out = training.recipe, training.data, training.out
-    begun = begin(out, settings_of(training))
-    processes.wait()  # before one of them leaves anything there
-    if not begun:
-        tell(f"checkpoint: {out}, trained already")
-        return out
-    model, tokenizer = start(recipe)
-    trainer = train(model, tokenizer, recipe, data, out)
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all: ZeRO-3 spreads them over processes
-    if processes.is_first():
-        trainer.save_state()
-        save(model, out, tokenizer, recipe.to_dict(), merged(weights, recipe.train.lora_scale))
-        print(f"checkpoint: {out}")
-    processes.wait()
+    settings = settings_of(training)
+    out.mkdir(parents=True, exist_ok=True)
+    with only_one(out, f"is training into {out}") if processes.is_first() else nullcontext():
+        begun = begin(out, settings)
+        processes.wait()  # before one of them leaves anything there
+        if not begun:
+            tell(f"checkpoint: {out}, trained already")
+            return out
+        model, tokenizer = start(recipe)
+        trainer = train(model, tokenizer, recipe, data, out)
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)  # by all: ZeRO-3 spreads them
+        if processes.is_first():
+            trainer.save_state()
+            save(model, out, tokenizer, recipe.to_dict(), merged(weights, recipe.train.lora_scale))
+            print(f"checkpoint: {out}")
+        processes.wait()
     return out
 
 
@@ -229,6 +236,8 @@ def evaluate_checkpoint(
 
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 scene, got {limit}")
+    if not tasks:
+        raise ValueError("expected at least one task, got none: name some behind --tasks, or leave it out for all")
     found = [find_task(name) for name in tasks]
     answerer, recipe = load_checkpoint(checkpoint, compat=compat)
     mode = recipe.mode
@@ -412,17 +421,26 @@ def majority_scores(recipe: Recipe, data: Path) -> dict[str, dict[str, float]]:
 
 
 def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | None, frames: int | None) -> str:
-    """Answer a question about a capture in words."""
+    """Answer a question about a capture in words.
+
+    Raises ValueError for an empty question and for one that holds the prompt's own marks.
+    """
     import numpy as np
 
     from llava.captures import open_scene
     from llava.captures.pixels import load_views
     from llava.captures.settle import settle
+    from llava.data.chat import COORD, GROUND, SCENE
     from llava.data.scenes import no_views, scene_inputs
     from llava.frames import sample
     from llava.tasks import scanqa
     from llava.types import Sample
 
+    if not question.strip():
+        raise ValueError("the question is empty: ask something in words")
+    marks = [mark for mark in (SCENE, GROUND, COORD) if mark in question]
+    if marks:
+        raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
     answerer, recipe = load_checkpoint(checkpoint)
     scene = settle(open_scene(folder))  # walls on the axes, floor at 0, as in training
     for doubt in scene.doubts:

@@ -132,7 +132,9 @@ class PackTrainer(Trainer):
 
 
 def freeze(model: SceneLM, tune: tuple[str, ...]) -> None:
-    """Let only the parts in `tune` learn; raises ValueError for an unknown part."""
+    """Let only the parts in `tune` learn; raises ValueError for an unknown part, and for none at all."""
+    if not tune:
+        raise ValueError(f"train.tune names no part, so nothing would learn; the parts are {', '.join(PARTS)}")
     unknown = sorted(set(tune) - set(PARTS))
     if unknown:
         raise ValueError(f"train.tune: unknown part {', '.join(unknown)}; the parts are {', '.join(PARTS)}")

@@ -38,7 +38,7 @@ class TrainConfig:
     lora_alpha: float = 256.0  # adapters are multiplied by lora_alpha / lora_rank
     weight_decay: float = 0.0
     warmup: float = 0.03  # share of all steps
-    schedule: str = "cosine"
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup", "inverse_sqrt", "polynomial"] = "cosine"
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
@@ -51,6 +51,16 @@ class TrainConfig:
     deepspeed: str | None = None  # a DeepSpeed JSON file
     fsdp: str | None = None  # a JSON file for FSDP2, the alternative to DeepSpeed
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("packs", "questions_per_scene", "scenes_per_step", "accumulate", "global_batch")
+        for name in (*counts, "threads", "save_steps", "log_steps"):
+            value = vars(self)[name]
+            if value is not None and value < 1:
+                raise ValueError(f"train.{name} must be at least 1, got {value}")
+        for name in ("workers", "lora_rank"):
+            if vars(self)[name] < 0:
+                raise ValueError(f"train.{name} must be at least 0, got {vars(self)[name]}")
 
     @property
     def lora_scale(self) -> float:
@@ -70,7 +80,7 @@ class TrainConfig:
                 f"train.global_batch {self.global_batch} and train.accumulate {self.accumulate} say the same twice: "
                 "leave one of them out"
             )
-        if self.global_batch < 1 or self.global_batch % at_once:
+        if self.global_batch % at_once:
             raise ValueError(
                 f"train.global_batch is {self.global_batch}, which {processes} processes cannot make of "
                 f"{self.scenes_per_step} packs each a pass: give a multiple of {at_once}, or other processes"

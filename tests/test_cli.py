@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
 
 from llava.cli import VERBS, main
+from llava.resumable import only_one
 from llava.tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -83,10 +87,50 @@ def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         ("scene info nowhere", "nowhere is no folder; a capture is one of"),
         ("sample nowhere", "nowhere is no folder; a capture is one of"),
         ("rooms make out --scenes 0", "expected 1 to 10000 scenes"),
+        ("rooms make out --workers 0", "0 workers: expected 1 or more"),
+        ("rooms show --seed -1", "expected a seed of 0 to 60000, found -1"),
+        ("rooms show rooms.txt", "a picture cannot be written to rooms.txt: expected a name that ends in .png"),
+        ("sample . --out picks", "a picture cannot be written to picks: expected a name that ends in .png"),
     ],
 )
 def test_wrong_words(fails, args: str, message: str) -> None:
     assert message in fails(*args.split())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ("rooms make taken --scenes 1", "Not a directory: taken/"),
+        ("rooms make full --scenes 1", "No space left on device: full"),
+    ],
+)
+def test_what_the_system_refuses_is_told(fails, monkeypatch: pytest.MonkeyPatch, args: str, message: str) -> None:
+    def full(path: Path, value: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "full")
+
+    Path("taken").write_text("a file where a folder is to be")
+    monkeypatch.setattr("llava.rooms.make.write_json", full)
+    assert message in fails(*args.split())
+
+
+def test_a_killed_worker_is_told(fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_args: object, **_options: object) -> None:
+        raise BrokenProcessPool("A process in the process pool was terminated abruptly")
+
+    monkeypatch.setattr("llava.rooms.make.make_rooms", killed)
+    assert "a worker process was killed, out of memory perhaps" in fails("rooms", "make", "out")
+
+
+PREPROCESSING = sorted((REPOSITORY / "scripts/3d/preprocessing").glob("*.py"))
+
+
+@pytest.mark.parametrize("script", PREPROCESSING, ids=lambda path: path.name)
+def test_scripts_complain_as_llava_does(script: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", [str(script), "--data", "nowhere"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(script), run_name="__main__")
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith(f"{script.name}: nowhere is no folder: give the data folder")
 
 
 def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:
@@ -145,6 +189,7 @@ def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, m
             "unknown boxes 'prde': choose one of gt, pred, gt+pred, none; did you mean 'pred'?",
         ),
         ("--data.max-frames 0", "max_frames must be at least 1, got 0"),
+        ("--train.tune", "train.tune names no part, so nothing would learn; the parts are tower, projector, "),
         ("--train.tune heads", "unknown part heads; the parts are tower, projector, language, positions, head"),
         ("--encoder.image-size 70", "has another encoder than recipe 'rooms': image_size 56 (asked for 70)"),
         ("--data nowhere", "make it with `llava rooms make nowhere --scenes 560`, then `llava prepare nowhere`"),
@@ -154,6 +199,23 @@ def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, m
 def test_wrong_settings_of_a_training(fails, train_tiny: list[str], args: str, message: str) -> None:
     assert message in fails(*train_tiny, *args.split())
     assert not Path("out/recipe.json").exists()
+
+
+@pytest.mark.parametrize("setting", ["packs", "questions-per-scene", "scenes-per-step", "accumulate", "save-steps"])
+@pytest.mark.parametrize("value", ["0", "-3"])
+def test_counts_below_one(train_tiny: list[str], tmp_path: Path, monkeypatch, capsys, setting: str, value: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*train_tiny, f"--train.{setting}", value])
+    assert ended.value.code == 2 and not Path("out").exists()
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())  # out of its frame
+    assert f"train.{setting.replace('-', '_')} must be at least 1, got {value}" in said
+
+
+def test_one_training_a_folder(fails, train_tiny: list[str]) -> None:
+    Path("out").mkdir()
+    with only_one(Path("out"), "trains"):
+        assert "another process is training into out: wait for it" in fails(*train_tiny)
 
 
 @pytest.mark.parametrize(
@@ -166,6 +228,7 @@ def test_wrong_settings_of_a_training(fails, train_tiny: list[str], args: str, m
         ("--tasks scanrefer sqa", "unknown task 'sqa'"),
         ("--frames 0", "max_frames must be at least 1, got 0"),
         ("--limit 0", "expected a limit of at least 1 scene, got 0"),
+        ("--tasks", "expected at least one task, got none"),
         ("--data nowhere", "there is no data folder nowhere: make it with `llava rooms make nowhere"),
     ],
 )
@@ -194,6 +257,33 @@ def test_a_cut_file_of_a_checkpoint(fails, tiny_base: Path, rooms_data: Path, tm
     (checkpoint / name).write_bytes((checkpoint / name).read_bytes()[:-20])
     said = fails("eval", checkpoint, "--data", rooms_data)
     assert f"checkpoint/{name} is" in said and "cut short" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[]", "expected the fields of Recipe, found list"),
+        ("{}", "recipe.json: Recipe lacks name"),
+        ('{"name": "x", "train": 3}', "expected the fields of TrainConfig, found int"),
+        ('{"name": "x", "train": {"packs": 0}}', "train.packs must be at least 1, got 0"),
+    ],
+)
+def test_a_recipe_that_is_none(fails, tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "recipe.json").write_text(content)
+    assert message in fails("eval", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ("", "the question is empty"),
+        (" \n", "the question is empty"),
+        ("What is at <coord>?", "<coord> is a mark of the prompt's own"),
+        ("<image> What is it?", "<image> is a mark of the prompt's own"),
+    ],
+)
+def test_questions_that_cannot_be_asked(fails, question: str, message: str) -> None:
+    assert message in fails("ask", "checkpoint", "scene", question)
 
 
 def test_no_frames_at_all(fails, tiny_base: Path, rooms_data: Path) -> None:
@@ -244,6 +334,20 @@ def test_an_annotation_of_an_unknown_scene(fails, tiny_base: Path, broken_data: 
     change_records(TASKS["scanqa"].processed(broken_data, "val"), rename)
     said = fails("eval", tiny_base, "--data", broken_data, "--tasks", "scanqa")
     assert "names scene 'scannet/scene0042_00', which is neither in" in said
+
+
+def test_records_and_annotations_with_other_fields(fails, tiny_base: Path, broken_data: Path) -> None:
+    def lose(key: str) -> Callable[[list[dict]], list[dict]]:
+        return lambda records: [{k: v for k, v in record.items() if k != key} for record in records]
+
+    records = TASKS["scanqa"].processed(broken_data, "val")
+    change_records(records, lose("metadata"))
+    said = fails("eval", tiny_base, "--data", broken_data, "--tasks", "scanqa")
+    assert "scanqa_val_llava_style.json: a record is not as expected (KeyError('metadata'))" in said
+    records.unlink()
+    change_records(broken_data / "benchmark/scanqa/ScanQA_v1.0_val.json", lose("question"))
+    said = fails("prepare", broken_data, "--workers", "1")
+    assert "scanqa/ScanQA_v1.0_val.json is not as scanqa ships it (KeyError('question')): get it from" in said
 
 
 def test_an_annotation_of_an_unknown_object(fails, broken_data: Path) -> None:

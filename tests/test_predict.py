@@ -139,6 +139,17 @@ def test_answers_of_another_run_are_kept_apart(
     assert "was made by another run; kept as run.jsonl.old" in capsys.readouterr().out
 
 
+def test_a_damaged_line_is_named(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    samples = questions(rooms_data, "scanqa")
+    out = evaluate(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
+    first, *others = out.read_text().splitlines(keepends=True)
+    out.write_text("".join([first, others[0][:9] + "\n", *others[1:]]))
+    with pytest.raises(ValueError, match=r"run.jsonl, line 2, is not valid JSON .*: delete that line"):
+        evaluate(answerer, source, "scanqa", samples, RUN, out)
+    with pytest.raises(ValueError, match="line 2, is not valid JSON"):
+        score("scanqa", out, RUN, rooms_data)
+
+
 def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
     runs = [replace(RUN, frames=frames) for frames in (1, 2, 3)]

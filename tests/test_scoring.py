@@ -111,7 +111,7 @@ def test_files_that_are_no_answers(answers, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a line has no 'question_type': expected answers to sqa3d"):
         score_file("sqa3d", file)
     file.write_text('{"sample_id": 1}\n{"sample')
-    with pytest.raises(ValueError, match="line 2 is no JSON"):
+    with pytest.raises(ValueError, match="line 2, is not valid JSON"):
         score_file("sqa3d", file)
     file.write_text("[]\n")
     with pytest.raises(ValueError, match="line 1: expected an object, found list"):

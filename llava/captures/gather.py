@@ -39,7 +39,7 @@ class Gathered:
 def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
     """Read the poses, look at the images, and drop every frame with a fault.
 
-    A frame is dropped when a file is missing, empty, truncated or of the wrong kind, when its pose is not
+    A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
     finite or no rigid motion, or when an image's size differs from that of most frames.
 
     Args:
@@ -56,8 +56,8 @@ def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
             pose = align @ _usable_pose(entry.pose)
             frame = Frame(entry.name, entry.color, entry.depth, pose)
             found.append((frame, color_size(entry.color), depth_size(entry.depth)))
-        except FileNotFoundError as error:
-            dropped.append(Dropped(entry.name, f"{Path(error.filename).name} is missing"))
+        except OSError as error:
+            dropped.append(Dropped(entry.name, unreadable(error)))
         except ValueError as error:
             dropped.append(Dropped(entry.name, str(error)))
     if not found:
@@ -73,6 +73,12 @@ def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
         reason = f"{kind} image is {size[0]}x{size[1]}, the other frames' are {usual[0]}x{usual[1]}"
         dropped.append(Dropped(frame.name, reason))
     return Gathered(tuple(frames), *sizes, tuple(sorted(dropped, key=lambda drop: drop.name)))
+
+
+def unreadable(error: OSError) -> str:
+    """Why the system does not give a file, as the reason for which its frame is dropped."""
+    name = Path(error.filename).name if error.filename else "a file"
+    return f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read ({error.strerror})"
 
 
 def read_matrix(path: Path) -> np.ndarray:
@@ -112,8 +118,8 @@ def _usable_pose(path: Path) -> np.ndarray:
 
 
 def _parse(path: Path) -> np.ndarray:
-    rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
     try:
+        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
         matrix = np.array([[float(word) for word in row] for row in rows])
     except ValueError as error:
         raise ValueError(f"{path.name} holds no matrix ({error})") from error

@@ -32,6 +32,11 @@ PICKLE_ALLOWED = {
         (f"{core}.numeric", "_frombuffer"),
     )
 } | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+# What the unpickler raises over damaged bytes.
+DAMAGED_PICKLE = (
+    *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
+    *(MemoryError, OverflowError, TypeError, ValueError),
+)
 
 
 def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str | None = None) -> Scene:
@@ -129,11 +134,17 @@ def _scan_text(data_root: Path, scene: str) -> Path:
 
 
 def read_label_table(path: Path) -> dict[str, int]:
-    """{raw category: nyu40 id} of ``scannetv2-labels.combined.tsv``; ValueError: it is missing."""
+    """{raw category: nyu40 id} of ``scannetv2-labels.combined.tsv``; ValueError: it is missing or damaged."""
     if not path.exists():
         raise ValueError(f"{path} is missing: it ships with ScanNet and gives labels their classes")
-    with path.open(newline="", encoding="utf-8") as lines:
-        return {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            labels = {row["raw_category"]: int(row["nyu40id"]) for row in csv.DictReader(lines, delimiter="\t")}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no label table of ScanNet, or is cut short ({error!r}): get it again") from error
+    if not labels:
+        raise ValueError(f"{path} is no label table of ScanNet, or is cut short (it holds no row): get it again")
+    return labels
 
 
 def read_pickle(path: Path) -> object:
@@ -144,7 +155,7 @@ def read_pickle(path: Path) -> object:
     with path.open("rb") as file:
         try:
             return _PlainUnpickler(file).load()
-        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError) as error:
+        except DAMAGED_PICKLE as error:
             raise ValueError(f"{path} cannot be read as a pickle of plain data: {error}") from error
 
 
@@ -156,12 +167,17 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _align_from_text(path: Path) -> np.ndarray | None:
-    for line in path.read_text().splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         key, _, numbers = line.partition("=")
         if key.strip() == "axisAlignment":
-            values = np.array([float(number) for number in numbers.split()])
+            try:
+                values = np.array([float(number) for number in numbers.split()])
+            except ValueError as error:
+                raise ValueError(f"{path}: axisAlignment holds no numbers ({error}): get the file again") from error
             if values.size != 16:
                 raise ValueError(f"{path}: axisAlignment has {values.size} numbers, expected 16")
+            if not np.isfinite(values).all():
+                raise ValueError(f"{path}: axisAlignment is not finite, and would move the scene nowhere: get it again")
             return values.reshape(4, 4)
     return None
 
@@ -171,8 +187,11 @@ def _aligns(infos: Path, _changed: int) -> dict[str, np.ndarray]:
     content = read_pickle(infos)
     if not isinstance(content, dict) or "data_list" not in content:
         raise ValueError(f"{infos} has no 'data_list': it is no EmbodiedScan info file")
-    return {
-        scan["sample_idx"]: np.asarray(scan["axis_align_matrix"], np.float64)
-        for scan in content["data_list"]
-        if "axis_align_matrix" in scan
-    }
+    try:
+        return {
+            scan["sample_idx"]: np.asarray(scan["axis_align_matrix"], np.float64)
+            for scan in content["data_list"]
+            if "axis_align_matrix" in scan
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{infos} is no EmbodiedScan info file ({error!r}): get it again") from error

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llava.captures.gather import unreadable
 from llava.captures.images import color_size, depth_size
 from llava.types import Dropped, Frame, Scene
 
@@ -54,12 +55,21 @@ def load_scene(folder: Path) -> Scene:
         record = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: {folder} is no processed scene") from error
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is damaged ({error}): save the scene again") from error
-    if record.get("format") != FORMAT:
-        raise ValueError(f"{path} has format {record.get('format')!r}, expected {FORMAT!r}")
-    if record["version"] != VERSION:
-        raise ValueError(f"{path} has version {record['version']}, this program reads {VERSION}: save the scene again")
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else type(record).__name__
+        raise ValueError(f"{path} has format {found!r}, expected {FORMAT!r}")
+    if record.get("version") != VERSION:
+        version = record.get("version")
+        raise ValueError(f"{path} has version {version}, this program reads {VERSION}: save the scene again")
+    try:
+        return _from_json(record, path)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}): save the scene again") from error
+
+
+def _from_json(record: dict, path: Path) -> Scene:
     frames: list[Frame] = []
     dropped = [Dropped(**drop) for drop in record["dropped"]]
     sizes = tuple(record["color_size"]), tuple(record["depth_size"])
@@ -73,7 +83,7 @@ def load_scene(folder: Path) -> Scene:
         else:
             dropped.append(Dropped(frame.name, fault))
     if not frames:
-        raise ValueError(f"{folder} has no usable frame: {dropped[0].reason if dropped else 'none was stored'}")
+        raise ValueError(f"{path.parent} has no usable frame: {dropped[0].reason if dropped else 'none was stored'}")
     return Scene(
         name=record["name"],
         frames=tuple(frames),
@@ -118,8 +128,8 @@ def _to_json(scene: Scene) -> dict:
 def _fault(frame: Frame, color: tuple[int, int], depth: tuple[int, int]) -> str | None:
     try:
         found = color_size(frame.color), depth_size(frame.depth)
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
+    except OSError as error:
+        return unreadable(error)
     except ValueError as error:
         return str(error)
     if found != (color, depth):

@@ -27,14 +27,14 @@ THUMBNAIL = 360  # pixels wide
 def sample_to_picture(path: str | Path, strategy: str, frames: int, out: str | Path) -> None:
     """Choose frames of the capture at ``path``, save their picture to ``out`` and print what was chosen.
 
-    ValueError: no capture there, an unknown strategy, or fewer than one frame asked for.
+    ValueError: no capture there, an unknown strategy, fewer than one frame asked for, or ``out`` names no picture.
     """
+    out = check_picture_name(Path(out))
     scene = open_scene(path)
     strategy = canonical_strategy(strategy)
     indices = sample(scene, strategy, frames)
     voxels = scene_voxels(scene)
     picture = frames_picture(scene, indices, strategy, voxels)
-    out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out)
     for dropped in scene.dropped:
@@ -43,6 +43,13 @@ def sample_to_picture(path: str | Path, strategy: str, frames: int, out: str | P
     share = _count(voxels, indices) / max(1, _count(voxels, range(len(voxels))))
     print(f"{len(indices)} of {len(scene.frames)} frames by {strategy}, {share:.1%} of the scene seen: {names}")
     print(f"picture: {out}")
+
+
+def check_picture_name(out: Path) -> Path:
+    """``out`` itself; ValueError where Pillow cannot tell from its ending how to write it."""
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
+        raise ValueError(f"a picture cannot be written to {out}: expected a name that ends in .png or .jpg")
+    return out
 
 
 def frames_picture(
@@ -90,7 +97,7 @@ def _title(figure: Figure, scene: Scene, chosen: list[int], strategy: str, voxel
     total = _count(voxels, range(len(voxels)))
     share = _count(voxels, chosen) / max(1, total)
     how = f" by {strategy}" if strategy else ""
-    figure.text(0.015, 0.945, scene.name, fontsize=20, weight="bold", color=INK)
+    figure.text(0.015, 0.945, scene.name, fontsize=20, weight="bold", color=INK, parse_math=False)
     text = f"{len(chosen)} of {len(scene.frames)} frames{how} see {share:.1%} of the scene's {total:,} voxels of 10 cm"
     figure.text(0.985, 0.948, text, fontsize=14, color=INK, ha="right")
 

@@ -41,7 +41,7 @@ def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, An
         Indices into ``scene.frames``, ascending.
 
     Raises:
-        ValueError: unknown strategy, ``max_frames`` below 1, or a selection made for other frames.
+        ValueError: unknown strategy, ``max_frames`` below 1, or a selection made for other frames or lost ones.
     """
     strategy = canonical_strategy(strategy)
     if max_frames < 1:
@@ -52,7 +52,13 @@ def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, An
         names, gains, total = _read_record(scene, selection)
         keep = _prefix(gains, total, RATIOS[strategy], max_frames)
         position = {frame.name: index for index, frame in enumerate(scene.frames)}
-        return sorted(position[name] for name in names[:keep] if name in position)
+        chosen = sorted(position[name] for name in names[:keep] if name in position)
+        if not chosen:
+            raise ValueError(
+                f"none of the {keep} frames selected for {scene.name} can be used: restore their files, or delete "
+                "metadata/scannet_select_frames.json and run `llava prepare` again"
+            )
+        return chosen
     voxels = scene_voxels(scene)
     order, gains = max_coverage(voxels, max_frames)
     total = len(np.unique(np.concatenate(voxels)))
@@ -81,8 +87,10 @@ def read_selection(path: Path) -> dict[str, dict[str, Any]]:
         return {record["video_id"]: record for record in records}
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: `llava prepare` makes it") from error
-    except (json.JSONDecodeError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is no list of frame selections ({error!r}): run `llava prepare` again") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise ValueError(
+            f"{path} is no list of frame selections ({error!r}): delete it and run `llava prepare` again"
+        ) from error
 
 
 def _read_record(scene: Scene, record: dict[str, Any]) -> tuple[list[str], Sequence[int], int]:
@@ -92,7 +100,7 @@ def _read_record(scene: Scene, record: dict[str, Any]) -> tuple[list[str], Seque
     if strange:
         raise ValueError(
             f"the frame selection of {scene.name} names {strange[0]!r}, which the scene does not have: "
-            "its posed images changed since; run `llava prepare` again"
+            "its posed images changed since; delete metadata/scannet_select_frames.json and run `llava prepare` again"
         )
     return names, record["voxel_nums"], record["num_all_voxels"]
 

@@ -53,9 +53,11 @@ def proposal_boxes(
 
 def read_masks(path: Path):
     """The scipy CSR matrix of `<scene>.mask.npz`; ValueError: no such file, or a damaged one."""
+    import zlib
+
     from scipy.sparse import csr_matrix, load_npz
 
     try:
         return csr_matrix(load_npz(path))
-    except (BadZipFile, ValueError, KeyError, EOFError, OSError) as error:
+    except (BadZipFile, ValueError, KeyError, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"{path} cannot be read as a scipy sparse matrix ({error}): get it again") from error

@@ -34,6 +34,8 @@ def read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise ValueError(f"{path} cannot be read ({error}): copy or download it again") from error
     except (KeyError, ValueError) as error:
         raise ValueError(f"{path}: expected coloured vertices and triangles, found otherwise ({error})") from error
+    if not np.isfinite(vertices).all():
+        raise ValueError(f"{path}: expected finite vertices, found others; copy or download it again")
     if len(vertices) == 0 or (len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices)):
         raise ValueError(f"{path}: {len(vertices)} vertices do not fit its faces; copy or download it again")
     return vertices, colors, faces.reshape(-1, 3)
@@ -66,7 +68,11 @@ def read_scan(layout: Layout, scene: str, labels: dict[str, int], labelled: bool
         for path in parts:
             if not path.exists():
                 raise ValueError(f"{path} is missing")
-        _label_vertices(parts, labels, instances, classes)
+        try:
+            _label_vertices(parts, labels, instances, classes)
+        except (AttributeError, KeyError, OverflowError, TypeError) as error:
+            names = f"{parts[0]} or {parts[1].name}"
+            raise ValueError(f"{names} is not as ScanNet ships it ({error!r}): get both again") from error
     ids, boxes = object_corners(xyz, instances)
     normals = vertex_normals(xyz, faces)
     return dict(zip(KEYS, (xyz, colors, normals, classes, instances, ids, boxes), strict=True))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from llava.answer_files import read_answers
 from llava.resumable import read_json
 from llava.tasks import TASKS
 from llava.tasks.task import Task
@@ -70,17 +70,6 @@ def _read_result(task: Task, path: Path, baselines: dict[str, dict[str, float]])
     answers_file = path.with_suffix(".jsonl")
     answers = read_answers(answers_file) if answers_file.exists() else []
     return Result(task, scores, conditions, answers, baselines)
-
-
-def read_answers(path: Path) -> list[dict[str, Any]]:
-    """The lines of an answers file; ValueError names the line that is not JSON."""
-    answers = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            answers.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}, is not valid JSON ({error}): evaluate again") from error
-    return answers
 
 
 def _read_checkpoint(folder: Path) -> tuple[dict[str, Any] | None, list[dict[str, float]]]:

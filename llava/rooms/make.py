@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ def make_rooms(
     and where another process is making the same folder.
     """
     making = _checked(scenes, seed, val, test, frames, size)
+    if workers is not None and workers < 1:
+        raise ValueError(f"{workers} workers: expected 1 or more")
     out = Path(out)
     if holds_other_data(out):
         raise ValueError(
@@ -145,11 +148,16 @@ def _checked(scenes: int, seed: int, val: int | None, test: int, frames: int, si
     train = scenes - val - test
     if not 1 <= scenes <= 10_000 or min(val, test) < 0 or train < 0:
         raise ValueError(f"expected 1 to 10000 scenes with val + test of them, found {scenes} with {val} + {test}")
-    if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"expected a seed of 0 to {MOST_SEED}, found {seed}; further on lie the base model's rooms")
+    check_seed(seed)
     if frames < 1 or min(size) < 16:
         raise ValueError(f"expected at least 1 frame of at least 16x16 pixels, found {frames} of {size[0]}x{size[1]}")
     return Making(train, val, test, seed, frames, (int(size[0]), int(size[1])))
+
+
+def check_seed(seed: int) -> None:
+    """Raise ValueError for a seed that no rooms are made from."""
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"expected a seed of 0 to {MOST_SEED}, found {seed}; further on lie the base model's rooms")
 
 
 def _agree(out: Path, making: Making) -> None:
@@ -181,6 +189,8 @@ def _make_all(todo: list[tuple[Path, Making, str, str]], scenes: int, workers: i
                 futures = {pool.submit(make_scene, *task): task[2] for task in todo}
             for future in as_completed(futures):
                 if (error := future.exception()) is not None:
+                    if isinstance(error, OSError | BrokenProcessPool):  # the system's doing, to be told as it is
+                        raise error
                     raise RuntimeError(f"{futures[future]} could not be made: {error}") from error
                 bar.update()
         finally:

@@ -6,7 +6,6 @@ The rooms come from seeds of their own (`FIRST_SEED` and up), so no scene of any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from llava.resumable import end_with_parent, read_json, write_json
 from llava.rooms.room import Item, Room
 
 FIRST_SEED = 7_000_000_000  # `make_rooms` stays far below it for any sensible --seed
@@ -70,13 +70,13 @@ def picture_rooms(
     things = [{item.id: item for item in room_of(index).items} for index in range(rooms)]
     made_as = work / f"pictures-{rooms}x{count}.json"
     wanted = {"size": size, "patch": patch, "things": _digest(things)}
-    if not made_as.exists() or json.loads(made_as.read_text()) != wanted:
+    if not made_as.exists() or read_json(made_as) != wanted:
         work.mkdir(parents=True, exist_ok=True)
         made_as.unlink(missing_ok=True)
         made = list(tqdm(_rendered(rooms, count, size, patch, workers), total=rooms, desc="pictures", mininterval=5))
         np.save(patches, np.stack([m.patches for m in made]))
         np.save(images, np.stack([m.images for m in made]))
-        made_as.write_text(json.dumps(wanted))  # last: it says that the others are whole
+        write_json(made_as, wanted)  # last: it says that the others are whole
     drawn = zip(np.load(images, mmap_mode="r"), np.load(patches), things, strict=True)
     return [Pictures(*parts) for parts in drawn]
 
@@ -94,7 +94,7 @@ def room_of(index: int) -> Room:
 
 
 def _rendered(rooms: int, count: int, size: int, patch: int, workers: int | None) -> Iterator[Pictures]:
-    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("forkserver"), initializer=end_with_parent) as pool:
         yield from pool.map(partial(pictures_of, count=count, size=size, patch=patch), range(rooms), chunksize=4)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llava.rooms.make import SIZE, scene_name, scene_seed
+from llava.frames.picture import check_picture_name
+from llava.rooms.make import SIZE, check_seed, scene_name, scene_seed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,6 +25,8 @@ def preview(out: str | Path, rooms: int = 6, frames: int = 4, seed: int = 0, siz
     """
     from PIL import Image, ImageDraw
 
+    out = check_picture_name(Path(out))
+    check_seed(seed)
     if rooms < 1 or frames < 1:
         raise ValueError(f"expected at least one room and one frame, found {rooms} and {frames}")
     width, height = size
@@ -35,7 +38,6 @@ def preview(out: str | Path, rooms: int = 6, frames: int = 4, seed: int = 0, siz
         draw.text((3, top + 1), caption, fill="black")
         for column, view in enumerate(views):
             sheet.paste(view, (column * width, top + _LINE))
-    out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out)
     return out

@@ -65,9 +65,13 @@ class Task:
         if not records:
             raise ValueError(f"{path} holds no sample: the {split} split of {self.name} is empty; convert it again")
         known = known_scenes(data)
-        for record in records:
-            check_scene(record["video"], known, path, record["id"])
-        return self.enrich(data, split, [self._sample(record, path) for record in records])
+        try:
+            for record in records:
+                check_scene(record["video"], known, path, record["id"])
+            samples = [self._sample(record, path) for record in records]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: a record is not as expected ({error!r}); convert it again") from error
+        return self.enrich(data, split, samples)
 
     def boxes(self, split: str, offered: str) -> str:
         """Whose boxes the answers depend on, where boxes `offered` can be chosen from."""
@@ -107,9 +111,15 @@ class Task:
     def process(self, data: Path, split: str) -> Path | None:
         """Convert a split and write its records; None when its raw annotations are not there.
 
-        Raises ValueError as `convert` does, and when the split is empty.
+        Raises ValueError as `convert` does, and when the split is empty or its annotations have other fields.
         """
-        records = self.convert(data, split)
+        try:
+            records = self.convert(data, split)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            files = ", ".join(pattern.format(split) for pattern in self.annotations)
+            raise ValueError(
+                f"{data / 'benchmark'}: {files} is not as {self.name} ships it ({error!r}): get it from {self.origin}"
+            ) from error
         if records is None:
             return None
         if not records:

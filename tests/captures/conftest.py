@@ -82,6 +82,8 @@ def damage() -> dict[str, tuple[str, Callable[[Path], object], str]]:
         "no pose": ("pose", Path.unlink, "missing"),
         "cut colour": ("color", cut, "truncated"),
         "cut depth": ("depth", cut, "truncated"),
+        "folder as colour": ("color", lambda path: path.unlink() or path.mkdir(), "cannot be read (Is a directory)"),
+        "bytes as pose": ("pose", lambda path: path.write_bytes(b"\xff\xfe\x00"), "no matrix"),
         "empty colour": ("color", lambda path: path.write_bytes(b""), "empty"),
         "text as colour": ("color", lambda path: path.write_text("hello"), "neither JPEG nor PNG"),
         "other colour size": ("color", resized, "colour image is 32x24, the other frames' are 64x48"),

@@ -10,14 +10,14 @@ import pytest
 
 from llava.captures import open_scene
 from llava.captures.posed_folder import upright
-from llava.captures.scannet import read_align, read_data_scene, read_pickle, read_posed_images
+from llava.captures.scannet import read_align, read_data_scene, read_label_table, read_pickle, read_posed_images
 from llava.types import Scene
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 FAULTS = [
     "no colour", "no depth", "no pose", "cut colour", "cut depth", "empty colour", "text as colour",
     "other colour size", "other depth size", "8-bit depth", "infinite pose", "mirrored pose", "half a pose",
-    "words as pose",
+    "words as pose", "bytes as pose", "folder as colour",
 ]  # fmt: skip
 
 
@@ -65,6 +65,34 @@ def test_no_usable_frame_is_an_error(posed_images: Path) -> None:
         path.unlink()
     with pytest.raises(ValueError, match=r"no usable frame .*00000: 00000.png is missing"):
         open_scene(posed_images)
+
+
+def test_bytes_as_intrinsics(posed_images: Path) -> None:
+    (posed_images / "intrinsic.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="intrinsic.txt holds no matrix"):
+        open_scene(posed_images)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"),
+    [("a b c", "holds no numbers"), ("1 0 0 0", "has 4 numbers"), ("nan " * 16, "is not finite")],
+)
+def test_an_alignment_that_is_none(posed_images: Path, numbers: str, message: str) -> None:
+    text = posed_images.parents[1] / "scans/scene0000_00/scene0000_00.txt"
+    text.parent.mkdir(parents=True)
+    text.write_text(f"axisAlignment = {numbers}\n")
+    with pytest.raises(ValueError, match=message):
+        open_scene(posed_images)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "a\tb\n1\t2\n", "raw_category\tnyu40id\nchair\t5\ntab", "raw_category\tnyu40id\nx\t\n"]
+)
+def test_a_damaged_label_table(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="is no label table of ScanNet, or is cut short"):
+        read_label_table(path)
 
 
 @pytest.mark.parametrize("file", ["intrinsic.txt", "depth_intrinsic.txt"])

@@ -72,6 +72,19 @@ def test_another_format_is_refused(stored: Path, change: dict, word: str) -> Non
         load_scene(stored)
 
 
+@pytest.mark.parametrize("key", ["frames", "color_size", "align", "depth_unknown"])
+def test_a_record_with_a_field_lost_is_refused(stored: Path, key: str) -> None:
+    path = stored / "scene.json"
+    record = json.loads(path.read_text())
+    del record[key]
+    path.write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"damaged .*{key}"):
+        load_scene(stored)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="has format 'list'"):
+        load_scene(stored)
+
+
 def test_a_damaged_or_absent_record_is_refused(stored: Path) -> None:
     (stored / "scene.json").write_text("{")
     with pytest.raises(ValueError, match="damaged"):

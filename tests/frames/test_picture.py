@@ -54,6 +54,11 @@ def test_a_picture_of_any_choice(floor: Scene, chosen: list[int]) -> None:
     assert (np.asarray(picture) == (40, 200, 60)).all(axis=-1).sum() > 20_000
 
 
+def test_a_name_is_drawn_as_it_is(floor: Scene) -> None:
+    named = dataclasses.replace(floor, name="posed/50$ or $x_^{")
+    assert frames_picture(named, [0]).size == (1600, 900)
+
+
 def test_a_scene_without_any_depth_is_drawn_all_the_same(floor: Scene) -> None:
     dark = dataclasses.replace(floor, depth_unknown=(0, 2000))
     assert frames_picture(dark, [0]).size == (1600, 900)

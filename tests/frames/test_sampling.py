@@ -64,6 +64,11 @@ def test_a_precomputed_selection_is_followed(scene: Scene) -> None:
         sample(scene, "mc", 3, record(["00042"], [1], 1))
 
 
+def test_a_selection_of_lost_frames_is_not_answered_blindly(scene: Scene) -> None:
+    with pytest.raises(ValueError, match="none of the 1 frames selected for test/wall can be used"):
+        sample(scene, "mc", 1, record(["00009", "00005"], [50, 30], 100))
+
+
 def test_names_of_strategies() -> None:
     assert canonical_strategy("ratio95") == "mc-ratio95"
     with pytest.raises(ValueError, match="did you mean 'uniform'"):

@@ -142,12 +142,31 @@ def test_damaged_scenes_are_named_and_the_others_prepared(data):
     assert layout.posed_images("scene0003_00").is_dir() and layout.points("train", "scene0001_00").exists()
 
 
+NOT_FINITE = """ply
+format ascii 1.0
+element vertex 1
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+element face 0
+property list uchar int vertex_indices
+end_header
+nan 0 0 1 2 3
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("{}.aggregation.json", '{"segGroups": [', "is not valid JSON"),
         ("{}_vh_clean_2.0.010000.segs.json", '{"segIndices": [1, 2]}', "2 segment ids for a mesh of 900 vertices"),
         ("{}_vh_clean_2.ply", "ply\nformat ascii 1.0\nelement vertex 0\nend_header\n", "expected coloured vertices"),
+        ("{}.aggregation.json", '{"groups": []}', "is not as ScanNet ships it (KeyError('segGroups'))"),
+        ("{}_vh_clean_2.0.010000.segs.json", "[1, 2]", "is not as ScanNet ships it (TypeError("),
+        ("{}_vh_clean_2.ply", NOT_FINITE, "expected finite vertices"),
         ("{}.txt", "axisAlignment = 1 0 0\n", "axisAlignment has 3 numbers"),
     ],
 )

@@ -4,8 +4,7 @@ without them long videos give every 10th frame and short ones all."""
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from llava.cli import run_script
 from llava.prepare.posed_images import SAMPLED_EVERY
 from llava.prepare.run import run_step
 
@@ -22,4 +21,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run_script(main, __doc__)

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from llava.cli import run_script
 from llava.prepare.run import run_step
 
 
@@ -18,4 +17,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run_script(main, __doc__)

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import tyro
-
+from llava.cli import run_script
 from llava.prepare.run import run_step
 
 
@@ -12,4 +11,4 @@ def main(data: Path = Path("data")) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main, description=__doc__)
+    run_script(main, __doc__)

@@ -1,18 +1,14 @@
-"""Caption scores, item by item."""
+"""Caption scores of odd texts, with and without Java."""
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
-from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from llava.metrics import captions
 from llava.metrics.captions import score_captions
-from llava.tasks import scan2cap, scanqa
 
 
 @pytest.fixture
@@ -21,25 +17,6 @@ def no_java(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     yield
     captions._meteor.cache_clear()
-
-
-@pytest.mark.parametrize("name", ["scan2cap", "scanqa"])
-def test_every_item_equals_the_references(golden: Callable[[str], Path], name: str) -> None:
-    folder = golden("06_metrics")
-    expected = json.loads((folder / "details.json").read_text())[name]
-    records = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
-    module = {"scan2cap": scan2cap, "scanqa": scanqa}[name]
-    gold = [r["gt_response"] for r in records] if name == "scan2cap" else scanqa._all_answers(records, folder / "data")
-    totals, items = score_captions(
-        [[module._cut(text) for text in texts] for texts in gold], [module._cut(r["pred_response"]) for r in records]
-    )
-    for key in ("cider", "rouge_l", *(["meteor"] if "meteor" in totals else [])):
-        total, values = expected["rouge" if key == "rouge_l" else key]
-        assert totals[key] == pytest.approx(100 * total, abs=1e-6), key
-        assert items[key] == pytest.approx([100 * value for value in values], abs=1e-6), key
-    for n in range(4):
-        assert totals[f"bleu{n + 1}"] == pytest.approx(100 * expected["bleu"][0][n], abs=1e-6)
-        assert items[f"bleu{n + 1}"] == pytest.approx([100 * value for value in expected["bleu"][1][n]], abs=1e-6)
 
 
 def test_without_java_the_other_scores_remain(no_java: None, caplog: pytest.LogCaptureFixture) -> None:

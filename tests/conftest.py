@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills",
         type=int,
-        default=2,
+        default=10,
         metavar="N",
         help="kill each command of tests/test_killed.py N times (default: 10)",
     )

@@ -130,7 +130,8 @@ def test_scripts_complain_as_llava_does(script: Path, monkeypatch: pytest.Monkey
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(script), run_name="__main__")
     assert ended.value.code == 2
-    assert capsys.readouterr().err.startswith(f"{script.name}: nowhere is no folder: give the data folder")
+    said = capsys.readouterr().err
+    assert said.startswith(f"{script.name}: ") and "nowhere is no folder: give the data folder" in said
 
 
 def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:

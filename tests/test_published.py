@@ -60,6 +60,7 @@ def short_training(folder: Path, **changes) -> Recipe:
         recipe.train,
         packs=2,
         questions_per_scene=2,
+        global_batch=None,
         precision="fp32",
         gradient_checkpointing=False,
         workers=0,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dis
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -17,6 +14,7 @@ import tyro
 from tyro.conf import Positional
 
 from llava import processes
+from llava.complaints import complaints
 
 # Heavy imports belong into the functions: `llava --help` must not pay for torch.
 
@@ -331,52 +329,6 @@ def _run_verb(args: Sequence[str]) -> None:
         else:
             tyro.cli(verb.action, prog=f"llava {verb.words}", args=rest, config=(tyro.conf.PositionalRequiredArgs,))
     processes.leave()
-
-
-def run_script(action: Callable, description: str | None) -> None:
-    """Run a script's function with the arguments that the script was given; errors are told as those of `llava`."""
-    with complaints(Path(sys.argv[0]).name):
-        tyro.cli(action, description=description)
-
-
-@contextmanager
-def complaints(command: str) -> Iterator[None]:
-    """A ValueError of ours is a message to the user, as is what the system refuses (a full disk, a folder that must not
-    be written) and a worker that was killed: each ends the program with code 2 and no traceback.
-    """
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # nobody is left to read a message
-    except ValueError as error:
-        if not _is_ours(error):
-            raise
-        _complain(command, str(error))
-    except OSError as error:
-        if error.errno is None:  # a library's, about something else
-            raise
-        place = "" if error.filename is None else f": {error.filename}"
-        _complain(command, f"{error.strerror}{place}; mend that and run it again")
-    except BrokenProcessPool:
-        _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
-
-
-def _complain(command: str, message: str) -> None:
-    print(f"{command}: {message}", file=sys.stderr)
-    sys.exit(2)
-
-
-def _is_ours(error: ValueError) -> bool:
-    """Whether a `raise` in this package made it; what numpy or torch raise is a bug, to be seen with its traceback.
-
-    Errors of compiled code have a frame of ours innermost, too, but at another instruction than a raise.
-    """
-    innermost = error.__traceback__
-    while innermost.tb_next is not None:
-        innermost = innermost.tb_next
-    frame = innermost.tb_frame
-    instruction = dis.opname[frame.f_code.co_code[innermost.tb_lasti]]
-    return frame.f_globals["__name__"].startswith("llava.") and instruction == "RAISE_VARARGS"
 
 
 def overview() -> str:

@@ -4,7 +4,7 @@ without them long videos give every 10th frame and short ones all."""
 from pathlib import Path
 from typing import Literal
 
-from llava.cli import run_script
+from llava.complaints import run_script
 from llava.prepare.posed_images import SAMPLED_EVERY
 from llava.prepare.run import run_step
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from llava.cli import run_script
+from llava.complaints import run_script
 from llava.prepare.run import run_step
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from llava.cli import run_script
+from llava.complaints import run_script
 from llava.prepare.run import run_step
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from llava.loading import load_tokenizer
 from llava.pretrain_config import PretrainConfig
 from llava.recipes import Recipe, get_recipe, new_model
 from llava.resumable import only_one, read_json, replaced, write_json
-from llava.session import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -123,8 +123,8 @@ def empty_model(recipe: Recipe) -> SceneLM:
     """
     import torch
 
+    from llava.loading import find_base
     from llava.model.checkpoint import read_config
-    from llava.session import find_base
 
     words = PUBLISHED_VOCABULARY
     if recipe.base is not None and recipe.compat == "ours":

@@ -40,6 +40,12 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def tell(text: str) -> None:
+    """Print what all processes find alike once."""
+    if is_first():
+        print(text)
+
+
 def device() -> str:
     """This process's own GPU, or "cpu" where there is none."""
     import torch

@@ -5,21 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
 from llava import processes
-from llava.recipes import DataConfig, Recipe, check_sizes, get_recipe, load_recipe
-from llava.resumable import only_one, read_json, write_json
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from llava.model.scene_lm import SceneLM
-    from llava.predict import Answerer
+from llava.loading import find_base, load_checkpoint, start
+from llava.recipes import DataConfig, Recipe, get_recipe, load_recipe
+from llava.resumable import only_one, write_json
 
 PUBLISHED = "video3d-7b"
 EMBEDDED = "rooms"
@@ -69,97 +64,6 @@ def check_data(data: Path, recipe: Recipe) -> None:
         raise ValueError(f"there is no data folder {data}: {remedy}, or name another one with --data")
 
 
-def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
-    """The model that training starts from: the recipe's base checkpoint with the recipe's position encoding.
-
-    What the base does not hold (a learnt position encoding; of a video model the grounding head and the rows of
-    `<ground>` and `<coord>`) starts anew, from random weights of the training's seed.
-
-    Raises ValueError when the recipe names no base, one that is not there, or one of other sizes than its own.
-    """
-    import torch
-    from transformers import set_seed
-
-    from llava.data.marks import add_marks
-    from llava.model.checkpoint import load_model
-    from llava.model.weights import read_shapes
-
-    folder = find_base(recipe)
-    set_seed(recipe.train.seed)
-    # Half of the memory; where all weights learn, DeepSpeed makes float32 copies for the optimizer itself.
-    half = recipe.train.precision == "bf16" and (recipe.train.lora_rank or recipe.train.deepspeed)
-    positions = asdict(replace(recipe.positions, precision=recipe.training_precision))
-    grounds = any(name.startswith("ground_head") for name in read_shapes(folder))
-    new_parts = () if grounds else ("ground_head.",)
-    model = load_model(folder, torch.bfloat16 if half else torch.float32, new_parts, positions)
-    check_sizes(folder, model.config, recipe)
-    model.config.ground_temperature = recipe.head.temperature
-    tokenizer = load_tokenizer(folder)
-    added = add_marks(model, tokenizer)
-    new = [*added, *([] if grounds else ["the grounding head"])]
-    if new:
-        tell(f"new, because {recipe.base} has none: {', '.join(new)}")
-    return model, tokenizer
-
-
-def find_base(recipe: Recipe) -> Path:
-    """A recipe's base checkpoint: by path, by path inside the repository (`assets/rooms-base`), or by hub id."""
-    from llava.model.checkpoint import HUB_ID, locate
-
-    if recipe.base is None:
-        raise ValueError(f"recipe {recipe.name!r} names no checkpoint to start from: give one with --base FOLDER")
-    places = [Path(recipe.base), Path(__file__).resolve().parents[1] / recipe.base]
-    found = next((place for place in places if place.is_dir()), None)
-    if found is None and HUB_ID.fullmatch(recipe.base) and not places[0].parent.is_dir():
-        return locate(recipe.base)
-    if found is None:
-        raise ValueError(f"there is no base checkpoint {recipe.base!r}: looked in {', '.join(map(str, places))}")
-    return found
-
-
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a checkpoint folder; ValueError when it has none, or a damaged one."""
-    from transformers import AutoTokenizer
-
-    files = [{"tokenizer.json"}, {"vocab.json", "merges.txt", "tokenizer_config.json"}]
-    if not any(all((folder / name).exists() for name in names) for names in files):
-        raise ValueError(
-            f"{folder} holds no tokenizer.json (nor vocab.json with merges.txt): it is not a complete checkpoint"
-        )
-    for path in folder.glob("tokenizer*.json"):
-        read_json(path)
-    return AutoTokenizer.from_pretrained(folder)
-
-
-def load_checkpoint(checkpoint: Path, device: str | None = None, compat: str | None = None) -> tuple[Answerer, Recipe]:
-    """A trained model, ready to be asked, and the recipe that it was trained with.
-
-    Args:
-        checkpoint: a folder or a hub id.
-        device: default: this process's GPU where there is one, in the precision that the recipe trained in, else the
-            CPU, where half precision would only be slower.
-        compat: the mode to ask in; default: as the recipe says. Returned in the recipe.
-    """
-    import torch
-
-    from llava.data.marks import match_marks
-    from llava.model.checkpoint import load_model, locate
-    from llava.predict import Answerer
-
-    folder = locate(checkpoint)
-    recipe = load_recipe(folder)
-    if compat is not None:
-        recipe = replace(recipe, compat=compat)
-    mode, device = recipe.mode, device or processes.device()
-    half = recipe.train.precision == "bf16" and device != "cpu"
-    dtype = getattr(torch, mode.evaluation) if half and mode.evaluation != "float32" else torch.bfloat16
-    positions = asdict(replace(recipe.positions, precision=mode.evaluation))
-    model = load_model(folder, dtype if half else torch.float32, positions=positions).to(device)
-    tokenizer = load_tokenizer(folder)
-    match_marks(model, tokenizer)
-    return Answerer(model.eval(), tokenizer, mode.asking(recipe.chat), mode.max_new_tokens), recipe
-
-
 def train_recipe(training: Training) -> Path:
     """Train and leave a complete checkpoint in `training.out`, unless the same training has left one there.
 
@@ -176,7 +80,7 @@ def train_recipe(training: Training) -> Path:
         begun = begin(out, settings)
         processes.wait()  # before one of them leaves anything there
         if not begun:
-            tell(f"checkpoint: {out}, trained already")
+            processes.tell(f"checkpoint: {out}, trained already")
             return out
         model, tokenizer = start(recipe)
         trainer = train(model, tokenizer, recipe, data, out)
@@ -187,12 +91,6 @@ def train_recipe(training: Training) -> Path:
             print(f"checkpoint: {out}")
         processes.wait()
     return out
-
-
-def tell(text: str) -> None:
-    """Print what all processes find alike once."""
-    if processes.is_first():
-        print(text)
 
 
 def settings_of(training: Training) -> dict[str, Any]:
@@ -381,7 +279,7 @@ def trainable_recipe() -> str:
         reason = f"ScanNet is complete, but {PUBLISHED!r} has no base checkpoint to start from ({start} names one)"
     else:
         return PUBLISHED
-    tell(f"{reason}: training {EMBEDDED!r}")
+    processes.tell(f"{reason}: training {EMBEDDED!r}")
     return EMBEDDED
 
 

@@ -50,7 +50,7 @@ def test_states_are_those_that_a_step_holds(precision: str, lora_rank: int, tune
     recipe = replace(SMALL, train=config)
     model = sized_model(recipe, 151649, (1, 2, 3))
     if lora_rank:
-        model = model.bfloat16()  # as `llava.session.start` loads it
+        model = model.bfloat16()  # as `llava.loading.start` loads it
     adapt(model, config)
     plan = make_plan(recipe, 1)
     assert held(model, config) == {name: vars(plan)[name] for name in ("weights", "gradients", "optimizer")}

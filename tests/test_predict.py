@@ -14,11 +14,12 @@ import torch
 
 from llava.data.contents import contents_digest
 from llava.data.scenes import SceneSource
+from llava.loading import load_checkpoint
 from llava.model.checkpoint import weights_digest
 from llava.predict import Answerer, Run, evaluate, score
 from llava.recipes import get_recipe
 from llava.resumable import only_one
-from llava.session import evaluate_checkpoint, load_checkpoint, report_run, run_name
+from llava.session import evaluate_checkpoint, report_run, run_name
 from llava.tasks import TASKS
 from llava.train import scene_source
 from llava.types import Sample

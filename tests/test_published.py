@@ -17,10 +17,11 @@ from llava.data.chat import COORD, GROUND, SCENE, Chat
 from llava.data.compat import MODES, OURS, VIDEO3D
 from llava.data.pack import pack_scene
 from llava.data.tokenizer import train_tokenizer
+from llava.loading import load_checkpoint, load_tokenizer, start
 from llava.model.checkpoint import load_model
 from llava.model.export import export_llava_qwen
 from llava.recipes import Recipe, load_recipe
-from llava.session import Training, evaluate_checkpoint, load_checkpoint, load_tokenizer, start, train_recipe
+from llava.session import Training, evaluate_checkpoint, train_recipe
 from llava.tasks import TASKS
 from llava.train import scene_source
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from llava.loading import find_base, load_tokenizer, start
 from llava.model.checkpoint import load_model as load
 from llava.model.llava_qwen import KEY_MAPPING
 from llava.model.positions import Positions
 from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model, sized_model
 from llava.resumable import read_json
-from llava.session import data_folder, find_base, load_tokenizer, parse_training, start
+from llava.session import data_folder, parse_training
 from llava.tasks import TASKS
 from llava.train_arguments import find_file
 from llava.train_config import PARTS

@@ -18,10 +18,11 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from llava.data.mixture import Pack
 from llava.data.pack import PackedScenes, collate
+from llava.loading import load_checkpoint, load_tokenizer
 from llava.model.adapters import PROJECTIONS, add_adapters, is_adapter, merged
 from llava.model.checkpoint import load_model as load
 from llava.recipes import Recipe, new_model
-from llava.session import Training, load_checkpoint, load_tokenizer, settings_of, train_recipe
+from llava.session import Training, settings_of, train_recipe
 from llava.tasks import TASKS
 from llava.train import (
     LEARNT_FILE,
@@ -84,7 +85,7 @@ from llava import train
 from llava.data.pack import PackedScenes
 from llava.model.checkpoint import load_model as load
 from llava.recipes import load_recipe
-from llava.session import load_tokenizer
+from llava.loading import load_tokenizer
 
 class Deadly(PackedScenes):
     def __getitem__(self, index):
@@ -279,7 +280,7 @@ from pathlib import Path
 from llava import processes
 from llava.model.checkpoint import load_model as load
 from llava.recipes import load_recipe
-from llava.session import load_tokenizer
+from llava.loading import load_tokenizer
 from llava.train import train
 
 base, data, out = map(Path, sys.argv[1:4])

@@ -111,11 +111,12 @@ class PackTrainer(Trainer):
         config, folder = self.recipe.train, Path(output_dir or self.args.output_dir)
         weights = self.model.state_dict() if state_dict is None else state_dict
         super()._save(str(folder), merged(weights, config.lora_scale))
+        if not self.args.should_save:
+            return  # another process writes; the folder may not be there yet
         if config.lora_rank:
             learning = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
             save_file({name: weights[name].contiguous() for name in learning}, folder / LEARNT_FILE)
-        if self.args.should_save:
-            write_json(folder / RECIPE_FILE, self.recipe.to_dict())
+        write_json(folder / RECIPE_FILE, self.recipe.to_dict())
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         if not self.recipe.train.lora_rank:

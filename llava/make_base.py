@@ -51,7 +51,7 @@ def _make(chosen: Pretraining) -> None:
 
     from llava.model.checkpoint import save
     from llava.pretrain.packs import ImagePacks
-    from llava.pretrain.scores import picture_scores
+    from llava.pretrain.scores import picture_scores, told_scores
     from llava.pretrain.tower import patch_accuracy, train_tower
     from llava.pretrain.words import align_words, draw_words, tell_words
     from llava.rooms.pictures import picture_rooms
@@ -96,11 +96,13 @@ def _make(chosen: Pretraining) -> None:
     projector.load_state_dict(_stage(work / "projector.pt", align))
     told = tell_words(model, reading["table"])
     train_on(packs.pictures, model, tokenizer, recipe, work / "pictures")
+    in_words = told_scores(model.eval(), packs, range(config.rooms, len(corpus)))
     told.remove()
-    scores = picture_scores(model.eval(), packs, unseen)
+    scores = picture_scores(model, packs, unseen)
+    print("rooms never told of, in words:", _rounded(in_words))
     print("questions about rooms never seen:", _rounded(scores))
     save(model.to(torch.bfloat16), chosen.out, tokenizer, recipe.to_dict())
-    write_json(chosen.out / "scores.json", {"patches": seeing["scores"], "questions": scores})
+    write_json(chosen.out / "scores.json", {"patches": seeing["scores"], "questions": scores, "told": in_words})
     print(f"base model: {chosen.out}")
 
 

@@ -18,10 +18,12 @@ class PretrainConfig:
     tower_lr: float = 1e-3
     tower_lr_matrices: float = 3e-3  # Muon's, for the matrices inside the layers
     align_steps: int = 500
-    word_packs: int = 8000  # packs that are read before any is seen
-    terse: float = 0.3  # share of these, the first ones, that ask the simplest questions about boards of words
-    boards: float = 0.5  # share of these, those included, that show words on a board; the others show told pictures
-    told: float = 0.3  # share of the packs of pictures that tell the words of each patch; falls to 0
+    word_packs: int = 12000  # packs that are read before any is seen
+    terse: float = 0.2  # share of these, the first ones, that ask the simplest questions about boards of words
+    layouts: float = 0.6  # share of the others that tell a room in words and ask as the benchmarks do
+    boards: float = 0.45  # share of all of these within which the rest shows words on a board; then, told pictures
+    told: float = 0.35  # share of the packs of pictures that tell a room in words instead, lest that be forgotten
+    told_rooms: int = 2500  # rooms told so
     posters: float = 0.67  # share of packs whose pictures have places
     lookups: float = 0.5  # share of those that only ask what lies at a place, many times over
     seed: int = 0

@@ -14,11 +14,19 @@ from llava.data.chat import COORD, GROUND, IGNORE
 from llava.data.pack import MATCH_IOU, ground_target
 from llava.geometry.boxes import iou
 from llava.pretrain import tower as stage_one
+from llava.pretrain.layouts import benchmark_samples, layout
 from llava.pretrain.packs import ImagePacks
 from llava.pretrain.posters import HANGING, Posters, board, hang
+from llava.pretrain.scores import told_scores
 from llava.pretrain.words import align_words, draw_words, say, tell_words, word_ids
 from llava.pretrain_config import PretrainConfig
-from llava.rooms.pictures import Pictures, pictures_of
+from llava.rooms.pictures import Pictures, pictures_of, room_of
+from llava.tasks import TASKS
+from llava.tasks.multi3drefer import HINT
+from llava.tasks.scan2cap import QUESTION as SCAN2CAP
+from llava.tasks.scanqa import INSTRUCTION as SCANQA
+from llava.tasks.scanrefer import QUESTION as SCANREFER
+from llava.tasks.sqa3d import INSTRUCTION as SQA3D
 
 CELLS, GRID = 2, 4  # of the tiny encoder, and of its pictures of 56 pixels
 
@@ -149,21 +157,60 @@ def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
         for branch in range(1, pack.branch_ids.max() + 1):
             own = pack.branch_ids == branch
             assert (pack.labels[own] != IGNORE).any() or tokenizer.convert_tokens_to_ids(GROUND) in pack.input_ids[own]
-    assert 0.2 < np.mean(hung) < 0.8
+    assert 0.2 < np.mean(hung) < 0.9
 
 
 def test_packs_get_harder(packs: ImagePacks, corpus: list[Pictures]) -> None:
-    """Terse boards of words, boards, pictures told in words; then pictures that must ever more often be looked at."""
-    config = PretrainConfig(word_packs=200, terse=0.2, boards=0.5, told=0.6)
+    """Terse boards of words, boards, told pictures; then pictures to look at. Rooms are told behind the first."""
+    config = PretrainConfig(word_packs=200, terse=0.2, boards=0.5, layouts=0.5, told=0.3, told_rooms=2)
     packs = ImagePacks(corpus, 200, 5, packs.encoder, packs.tokenizer, packs.chat, config)
     assert list(packs.words.indices) == list(range(200)) and list(packs.pictures.indices) == list(range(200, 400))
-    scenes = {start: [packs[start + i].scene.inputs for i in range(16)] for start in (0, 80, 150, 200, 384)}
+    scenes = {start: [packs[start + i].scene.inputs for i in range(32)] for start in (0, 60, 150, 300)}
     told = {start: [bool((s["words"] >= 0).any()) for s in found] for start, found in scenes.items()}
     blank = {start: [bool((s["pixel_values"] == -1).all()) for s in found] for start, found in scenes.items()}
     placed = {start: [bool(s["valid"].any()) for s in found] for start, found in scenes.items()}
-    assert all(blank[0] + blank[80]) and not any(blank[150] + blank[200] + blank[384])
-    assert all(told[0] + told[80] + told[150]) and 0.3 < np.mean(told[200]) < 0.9 and np.mean(told[384]) < 0.2
-    assert not any(placed[0]) and any(placed[80]) and any(placed[384])
+    assert all(blank[0] + blank[60]) and 0.2 < np.mean(blank[150]) < 0.8 and 0.1 < np.mean(blank[300]) < 0.6
+    assert all(told[0] + told[60] + told[150]) and told[300] == blank[300], "only rooms are told among pictures"
+    assert not any(placed[0]) and any(placed[60]) and any(placed[300])
+
+
+@pytest.mark.parametrize("cells", [2, 6])
+def test_a_room_told_in_words_has_each_thing_at_its_place(cells: int) -> None:
+    room = room_of(1)
+    shown = layout(room, 24 * cells, 2 * cells, cells, np.random.default_rng(0))
+    assert {item.id for item in shown.seen} == {item.id for item in room.items if not item.shell}
+    assert len(shown.images) >= 2 and shown.patches.shape == (len(shown.images), 2 * cells, 2 * cells)
+    for item in shown.items.values():
+        off = np.abs(shown.places[shown.patches == item.id] - item.box[:3])
+        assert (off <= item.box[3:] / 2 + 1e-9).all(), item.label
+    ids = [item.id for item in shown.seen]
+    np.testing.assert_array_equal(shown.scene(cells).objects, np.float32([shown.items[i].box for i in ids]))
+
+
+def test_a_told_room_is_asked_about_as_the_benchmarks_do(packs: ImagePacks) -> None:
+    """In the benchmarks' own words, and about boxes that are offered."""
+    samples = benchmark_samples(1)
+    assert samples == benchmark_samples(1) and {s.meta["kind"] for s in samples} == set(TASKS)
+    for name, task in TASKS.items():
+        first = {"scanrefer": SCANREFER, "multi3drefer": SCANREFER, "scan2cap": SCAN2CAP}.get(name, " ")
+        last = {"multi3drefer": HINT, "scanqa": SCANQA, "sqa3d": SQA3D}.get(name, "")
+        asked = [s for s in samples if s.meta["kind"] == name]
+        assert all((s.boxes is not None) == (task.kind == "box") for s in asked)
+        assert all(s.question.startswith(first) and s.question.endswith(last) for s in asked)
+    scene, chosen = packs.told_room(1, np.random.default_rng(0))
+    assert len(chosen) == packs.questions and set(map(id, chosen)) <= set(map(id, samples))
+    for sample in samples:
+        if sample.boxes is not None:
+            target = ground_target(sample, scene.objects)
+            assert target[-1] == (len(sample.boxes) == 0) and target[:-1].sum() >= len(sample.boxes)
+
+
+def test_told_rooms_are_scored_by_benchmark(packs: ImagePacks, tiny_base) -> None:
+    from llava.model.checkpoint import load_model
+
+    scores = told_scores(load_model(tiny_base), packs, range(2))
+    assert scores.keys() <= set(TASKS) - {"scan2cap"} and scores.keys() & {"scanqa", "sqa3d"}
+    assert all(0 <= share <= 100 for share in scores.values())
 
 
 def test_the_things_meant_are_the_right_boxes(packs: ImagePacks, corpus: list[Pictures]) -> None:
@@ -200,7 +247,7 @@ def test_a_patch_is_said_in_words(corpus: list[Pictures], packs: ImagePacks, tin
     model, pictures = load(tiny_base), corpus[0]
     table = draw_words(model)
     assert torch.equal(table, model.get_input_embeddings().weight)
-    ids = word_ids(pictures, packs.tokenizer)
+    ids = word_ids(pictures.items, packs.tokenizer)
     item = next(item for item in pictures.items.values() if not item.shell)
     said = packs.tokenizer.decode(ids[item.id][ids[item.id] >= 0])
     assert item.color in said and item.label in said
@@ -223,7 +270,7 @@ def test_the_projector_learns_to_say_words(corpus: list[Pictures], packs: ImageP
 
     def unexplained() -> float:
         shown = torch.from_numpy(few[0].patches).long()
-        wanted = say(word_ids(few[0], packs.tokenizer)[shown], table)
+        wanted = say(word_ids(few[0].items, packs.tokenizer)[shown], table)
         with torch.no_grad():
             found = model.encoder.projector(model.encoder.tower(stage_one.to_pixels(few[0].images)).last_hidden_state)
         return float((found.unflatten(1, shown.shape[1:]) - wanted).square().sum() / wanted.square().sum())

@@ -14,20 +14,21 @@ from llava.data.chat import Chat
 from llava.data.pack import PackedScene, pack_scene
 from llava.data.scenes import SceneInputs
 from llava.encoders.siglip import Siglip
+from llava.pretrain.layouts import benchmark_samples, layout
 from llava.pretrain.posters import Posters, board, hang
 from llava.pretrain.words import word_ids
 from llava.pretrain_config import PretrainConfig
 from llava.rooms.image_text import ImageFact, image_facts, places
-from llava.rooms.pictures import Pictures
+from llava.rooms.pictures import Pictures, room_of
 from llava.types import Sample
 
 
 class ImagePacks(Dataset):
     """Scene packs whose scene is a handful of pictures of one room; pack `index` is always the same one.
 
-    They get harder. `words` need no eyes: boards of words first, then pictures whose patches are told in words;
-    `pictures` come after them, and are told in words ever less often. A small model learns to compare and to look up
-    on the boards within minutes, and never learns it from hundreds of noisy tokens (benchmarks/LOG.md).
+    They get harder. `words` need no eyes: boards of words first, then pictures whose patches are told in words, and
+    among both rooms told in words; `pictures` come after them. A small model learns to compare and to look up on the
+    boards within minutes, and never learns it from hundreds of noisy tokens (benchmarks/LOG.md).
     """
 
     def __init__(
@@ -58,11 +59,15 @@ class ImagePacks(Dataset):
 
     def __getitem__(self, index: int) -> PackedScene:
         rng = np.random.default_rng([self.config.seed, 1, index])
+        config, begun = self.config, index / self.config.word_packs
+        terse, seeing = begun < config.terse, begun >= 1
+        if not terse and rng.random() < (config.told if seeing else config.layouts):
+            turn = int(rng.integers(4))
+            scene, samples = self.told_room(int(rng.integers(config.told_rooms)), rng)
+            return pack_scene(self.tokenizer, self.chat, scene.turned(turn), samples, turn)
         pictures = self.corpus[int(rng.integers(len(self.corpus)))]
-        config, begun, seen = self.config, index / self.config.word_packs, index - self.config.word_packs
         shown = board(pictures, self.encoder.cells, rng) if begun < config.boards else self.hung(pictures, rng)
-        told = seen < 0 or rng.random() < config.told * (1 - seen / self.packs)
-        scene, samples = self.questions_about(pictures, shown, rng, bool(told), terse=begun < config.terse)
+        scene, samples = self.questions_about(pictures, shown, rng, told=not seeing, terse=terse)
         return pack_scene(self.tokenizer, self.chat, scene, samples)
 
     def hung(self, pictures: Pictures, rng: np.random.Generator) -> Posters:
@@ -92,9 +97,21 @@ class ImagePacks(Dataset):
             for i, fact in enumerate(facts)
         ]
         scene = shown.scene(self.encoder.cells)
-        words = word_ids(pictures, self.tokenizer)[shown.patches]
-        scene.inputs["words"] = words if told else torch.full_like(words, -1)
+        self._tell(scene, shown, told)
         return scene, samples
+
+    def told_room(self, index: int, rng: np.random.Generator) -> tuple[SceneInputs, list[Sample]]:
+        """Room number `index` told in words, and questions about it as the benchmarks ask them."""
+        size, cells = self.encoder.image_size, self.encoder.cells
+        shown = layout(room_of(index), size, size // self.encoder.patch_size, cells, rng)
+        scene = shown.scene(cells)
+        self._tell(scene, shown)
+        samples = benchmark_samples(index)
+        return scene, [samples[i] for i in rng.permutation(len(samples))[: self.questions]]
+
+    def _tell(self, scene: SceneInputs, shown: Posters, told: bool = True) -> None:
+        words = word_ids(shown.items, self.tokenizer)[shown.patches]
+        scene.inputs["words"] = words if told else torch.full_like(words, -1)
 
     def _facts(self, shown: Posters, rng: np.random.Generator, terse: bool) -> list[ImageFact]:
         if shown.hung and rng.random() < self.config.lookups:

@@ -30,6 +30,7 @@ class Posters:
     places: np.ndarray  # (V, g, g, 3) metres
     items: dict[int, Item]
     hung: bool = True  # False: the places mean nothing, and the model must not take them for something
+    solid: bool = False  # True: the places are those of the things in their room, so these have boxes of their own
 
     @property
     def seen(self) -> list[Item]:
@@ -45,6 +46,8 @@ class Posters:
 
     def boxes(self, items: Sequence[int]) -> np.ndarray:
         """(n, 6) a small box per item at its middlemost patch in the picture that shows most of it."""
+        if self.solid:
+            return np.stack([self.items[item].box for item in items]).astype(np.float32)
         boxes = np.empty((len(items), 6), dtype=np.float32)
         for i, item in enumerate(items):
             own = self.patches == item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from llava.pretrain.tower import Pixels, to_pixels
 from llava.pretrain_config import PretrainConfig
 from llava.rooms.pictures import Pictures
+from llava.rooms.room import Item
 from llava.types import SceneTokens
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def align_words(
     optimizer = torch.optim.AdamW(projector.parameters(), lr=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, config.align_steps)
     pixels, rng = Pixels(corpus), np.random.default_rng([config.seed, 3])
-    words = [word_ids(pictures, tokenizer) for pictures in corpus]
+    words = [word_ids(pictures.items, tokenizer) for pictures in corpus]
     bar = tqdm(range(config.align_steps), desc="words", mininterval=10)
     for step in bar:
         chosen = rng.integers(len(pixels), size=config.tower_batch)
@@ -69,13 +70,13 @@ def align_words(
             bar.set_postfix(unexplained=f"{loss.item():.3f}")
 
 
-def word_ids(pictures: Pictures, tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
+def word_ids(items: Mapping[int, Item], tokenizer: PreTrainedTokenizerBase) -> torch.Tensor:
     """(items, `WORDS`) token ids of each item's colour and class, by item id, filled up with -1.
 
     Both as a question names them (after a blank) and as an answer does (at its start).
     """
-    ids = torch.full((max(pictures.items) + 1, WORDS), -1)
-    for i, item in pictures.items.items():
+    ids = torch.full((max(items) + 1, WORDS), -1)
+    for i, item in items.items():
         found = [t for text in (f" {item.color} {item.label}", item.color, item.label) for t in _ids(tokenizer, text)]
         ids[i, : len(found)] = torch.tensor(found[:WORDS])
     return ids

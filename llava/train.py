@@ -29,7 +29,7 @@ from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
 from llava.train_arguments import training_arguments
-from llava.train_config import PARTS, DataConfig, TrainConfig
+from llava.train_config import PARTS, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -177,19 +177,25 @@ def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
     ]
 
 
-def scene_source(
-    data: Path,
-    split: str,
-    config: DataConfig,
-    processor: Any,
-    image_size: int,
-    boxes: str,
-    measured: bool = True,
-    precision: Precision = "float32",
-) -> SceneSource:
-    """The scenes of one split, looked at as the recipe says, or not at all; the last two as in `compat.Mode`."""
-    look = (config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
-    return SceneSource(data, split, *look, measured, precision)
+def scene_source(data: Path, split: str, recipe: Recipe, boxes: str, precision: Precision) -> SceneSource:
+    """The scenes of one split, looked at as the recipe says, or not at all.
+
+    Args:
+        boxes: to choose from, one of `BOXES`.
+        precision: of coordinates and boxes; training and evaluation have each their own.
+    """
+    return SceneSource(
+        data,
+        split,
+        recipe.data.strategy,
+        recipe.data.max_frames,
+        recipe.encoder.image_size,
+        recipe.encoder.build_processor(),
+        boxes,
+        recipe.data.blind,
+        recipe.mode.measured,
+        precision,
+    )
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
@@ -213,17 +219,7 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
-    processor = recipe.encoder.build_processor()
-    source = scene_source(
-        data,
-        "train",
-        recipe.data,
-        processor,
-        recipe.encoder.image_size,
-        recipe.data.train_boxes,
-        recipe.mode.measured,
-        recipe.training_precision,
-    )
+    source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, recipe.mode)
     return train_on(packed, model, tokenizer, recipe, out)
 

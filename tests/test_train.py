@@ -229,14 +229,7 @@ def test_a_pack_of_all_tasks_is_its_samples(
     samples = one_of_each_task(rooms_data)
     indices = tuple(range(len(samples)))
     plan = [Pack(samples[0].scene, indices, turn), *(Pack(samples[0].scene, (i,), turn) for i in indices)]
-    source = scene_source(
-        rooms_data,
-        "train",
-        tiny_recipe.data,
-        tiny_recipe.encoder.build_processor(),
-        tiny_recipe.encoder.image_size,
-        "gt+pred",
-    )
+    source = scene_source(rooms_data, "train", tiny_recipe, "gt+pred", "float32")
     packs = PackedScenes(plan, samples, source, tiny_tokenizer, tiny_recipe.chat)
 
     def loss_of(index: int) -> torch.Tensor:

@@ -97,9 +97,7 @@ def _data_folder(answers: Path) -> Path:
     return Path(read_json(header).get("data", "data") if header.exists() else "data")
 
 
-def _notes(
-    task: Task, records: Sequence[Record], answers: Path, data: Path, protocol: Protocol
-) -> Iterator[str]:
+def _notes(task: Task, records: Sequence[Record], answers: Path, data: Path, protocol: Protocol) -> Iterator[str]:
     header = answers.with_suffix(".run.json")
     if header.exists():
         run = read_json(header)

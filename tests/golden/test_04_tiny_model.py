@@ -236,7 +236,8 @@ def test_grounding(io, results, tiny, read):
         )
         out.loss.backward()
         same(out.ground_scores[0], io[f"{name}.scores"], atol=1e-5)
-        assert out.loss.item() == pytest.approx(results[name]["loss"], rel=1e-5), name
+        # a small loss is the difference of two large numbers, off by what the scores are off
+        assert out.loss.item() == pytest.approx(results[name]["loss"], rel=1e-5, abs=1e-6), name
         check_gradients(looked.model, results[name]["grad_norms"])
 
 

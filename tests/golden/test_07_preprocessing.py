@@ -169,7 +169,7 @@ def test_posed_images(golden, arrays, videos, tmp_path, compat, name, every):
             step = -(-values.shape[0] // pixels[path.name].shape[0])
             difference = np.abs(values[::step, ::step].astype(int) - pixels[path.name])
             # our mode copies the JPEG, so it differs by the loss of the reference's second encoding
-            assert difference.max() == 0 if compat else difference.mean() < 3
+            assert difference.max() == 0 if compat else difference.mean() < 8
 
 
 @pytest.fixture(scope="module")

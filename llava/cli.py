@@ -178,7 +178,8 @@ def score(
     Args:
         benchmark: scanrefer, multi3drefer, scan2cap, scanqa or sqa3d.
         answers: the jsonl file.
-        data: data folder, for what the answers of the original do not say (all right answers, boxes asked at).
+        data: data folder, for what the answers of the original do not say (all right answers, boxes asked at);
+            default: the one that ours were made with, else `data`.
         protocol: published: what Video-3D LLM prints. strict: equal answers only; captions of boxes that miss their
             object are emptied. refined: LEO's exact match, cleaned, one within the other.
     """

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tyro
+from safetensors import SafetensorError
+
+# How safetensors and `torch.save` say that a file cannot be written; neither keeps the system's error.
+UNWRITTEN = ("Error while serializing: I/O error", "PytorchStreamWriter failed", "unexpected pos")
 
 
 def run_script(action: Callable, description: str | None) -> None:
@@ -36,6 +40,10 @@ def complaints(command: str) -> Iterator[None]:
             raise
         place = "" if error.filename is None else f": {error.filename}"
         _complain(command, f"{error.strerror}{place}; mend that and run it again")
+    except (SafetensorError, RuntimeError) as error:
+        if not any(sign in str(error) for sign in UNWRITTEN):
+            raise
+        _complain(command, f"a file cannot be written ({error}): is the disk full? Mend that and run it again")
     except BrokenProcessPool:
         _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
 

@@ -78,7 +78,8 @@ class Answerer:
         points = [torch.from_numpy(coord_points(s).astype(np.float32)) for s in askable]
         eos = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
         answers = greedy(self.model, prefix, ids, points, limit, eos)
-        texts = {id(s): self.tokenizer.decode(a).strip() for s, a in zip(askable, answers, strict=True)}
+        said = [self.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
+        texts = {id(s): text for s, text in zip(askable, said, strict=True)}
         # A question about a place that no proposal gives (Scan2Cap) is answered by "", as published.
         return (Prediction(s, text=texts.get(id(s), "")) for s in samples)
 

@@ -136,7 +136,9 @@ VIDEO3D_7B = Recipe(
 VIDEO3D_7B_COVERAGE = replace(
     VIDEO3D_7B, name="video3d-7b-mc-ratio95", data=replace(VIDEO3D_7B.data, strategy="mc-ratio95")
 )
-# Not published: rank and rates are those of LLaVA-1.5's LoRA recipe (Liu et al. 2024), for one GPU of 80 GB.
+# Not published: rank and rates are those of LLaVA-1.5's LoRA recipe (Liu et al. 2024), from memory; for one 80 GB GPU.
+# The rows of `<ground>` and `<coord>` stay the means that they start as. `<ground>` is read with the same row in every
+# question, so that the first layer's adapters can make any vector of it; `<coord>` is its position encoding, nearly.
 VIDEO3D_7B_LORA = replace(
     VIDEO3D_7B,
     name="video3d-7b-lora",

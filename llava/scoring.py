@@ -62,7 +62,7 @@ def score_file(
     Args:
         benchmark: a name in TASKS.
         answers: one JSON object a line, with the fields that Video-3D LLM's evaluation writes, or ours.
-        data: data folder, for what the lines do not say.
+        data: data folder, for what the lines do not say; default: the one that <answers>.run.json names, else `data`.
         protocol: which numbers.
 
     Raises:
@@ -71,6 +71,7 @@ def score_file(
     """
     task = find_task(benchmark)
     records = read_answers(answers)
+    data = _data_folder(answers) if data is None else data
     try:
         submission = task.submit(records, answers)
         if submission is not None:
@@ -83,17 +84,20 @@ def score_file(
     chosen = {key: value for key, value in scores.items() if re.fullmatch(pattern, key)}
     if not chosen:
         raise ValueError(
-            f"{answers}: {task.name} has no {protocol} scores without the boxes that were asked at: give --data DIR "
-            f"with {task.processed(Path('DIR'), 'val')}"
+            f"{answers}: {task.name} has no {protocol} scores without the boxes that were asked at, which "
+            f"{task.processed(data, 'val')} would tell: give another folder with --data"
         )
     # Scan2Cap's are called @0.5 for the proposals that its records ask at; the published rule itself has no gate
     published = {key.partition("@")[0]: value for key, value in task.published.items()} | dict(task.published)
     return Scored(task.name, protocol, chosen, published if protocol == "published" else {}, notes)
 
 
-def _notes(
-    task: Task, records: Sequence[Record], answers: Path, data: Path | None, protocol: Protocol
-) -> Iterator[str]:
+def _data_folder(answers: Path) -> Path:
+    header = answers.with_suffix(".run.json")
+    return Path(read_json(header).get("data", "data") if header.exists() else "data")
+
+
+def _notes(task: Task, records: Sequence[Record], answers: Path, data: Path, protocol: Protocol) -> Iterator[str]:
     header = answers.with_suffix(".run.json")
     if header.exists():
         run = read_json(header)
@@ -110,13 +114,13 @@ def _notes(
     yield _coverage(task, records, data)
 
 
-def _coverage(task: Task, records: Sequence[Record], data: Path | None) -> str:
+def _coverage(task: Task, records: Sequence[Record], data: Path) -> str:
     """How many of a split's questions are answered, where the split's records are there to tell."""
     ids = {line["sample_id"] for line in records}
     # ScanQA numbers a question's answers, and its val split holds the first of each
     questions = {re.sub(r"_\d+$", "_0", name) if task.name == "scanqa" else name for name in ids}
     known = {}
-    for split in task.splits if data is not None else ():
+    for split in task.splits:
         path = next((path for stem in task.files if (path := task.processed(data, split, stem)).exists()), None)
         if path is not None:
             known[split] = {record["id"] for record in read_json(path)}

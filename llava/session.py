@@ -158,10 +158,7 @@ def evaluate_checkpoint(
     asked = [(task, task.samples(data, split)) for task in found]
     # Texts need no boxes to choose from, and SQA3D's test scenes, which lie in ScanNet's val, have none of that split.
     offered = boxes if any(task.kind == "box" for task in found) else "none"
-    eyes = recipe.encoder
-    source = scene_source(
-        data, split, looked, eyes.build_processor(), eyes.image_size, offered, mode.measured, mode.evaluation
-    )
+    source = scene_source(data, split, replace(recipe, data=looked), offered, mode.evaluation)
     name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), {}
     for task, samples in asked:
         if limit is not None:

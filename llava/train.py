@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
@@ -28,8 +29,9 @@ from llava.model.checkpoint import RECIPE_FILE, is_finished
 from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
+from llava.tasks.task import read_objects
 from llava.train_arguments import training_arguments
-from llava.train_config import PARTS, DataConfig, TrainConfig
+from llava.train_config import PARTS, TrainConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -177,19 +179,25 @@ def parameter_groups(model: SceneLM, config: TrainConfig) -> list[dict]:
     ]
 
 
-def scene_source(
-    data: Path,
-    split: str,
-    config: DataConfig,
-    processor: Any,
-    image_size: int,
-    boxes: str,
-    measured: bool = True,
-    precision: Precision = "float32",
-) -> SceneSource:
-    """The scenes of one split, looked at as the recipe says, or not at all; the last two as in `compat.Mode`."""
-    look = (config.strategy, config.max_frames, image_size, processor, boxes, config.blind)
-    return SceneSource(data, split, *look, measured, precision)
+def scene_source(data: Path, split: str, recipe: Recipe, boxes: str, precision: Precision) -> SceneSource:
+    """The scenes of one split, looked at as the recipe says, or not at all.
+
+    Args:
+        boxes: to choose from, one of `BOXES`.
+        precision: of coordinates and boxes; training and evaluation have each their own.
+    """
+    return SceneSource(
+        data,
+        split,
+        recipe.data.strategy,
+        recipe.data.max_frames,
+        recipe.encoder.image_size,
+        recipe.encoder.build_processor(),
+        boxes,
+        recipe.data.blind,
+        recipe.mode.measured,
+        precision,
+    )
 
 
 def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
@@ -205,25 +213,37 @@ def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
     ]
 
 
+def numbered_objects(samples: list[Sample], data: Path) -> list[Sample]:
+    """The samples with places in the list of true boxes for object ids, which the published rule takes ids to be.
+
+    The two differ only in scenes whose ids have gaps, which the reference leaves out. Raises ValueError for an id that
+    is not among such a scene's.
+    """
+    if all(sample.boxes is None for sample in samples):
+        return samples
+    ids = {scene: list(boxes) for scene, boxes in read_objects(data, "train").items()}
+    gaps = {scene: known for scene, known in ids.items() if known != list(range(len(known)))}
+
+    def numbered(sample: Sample) -> Sample:
+        known, asked = gaps[sample.scene], [int(number) for number in np.atleast_1d(sample.meta["object_id"])]
+        if not set(asked) <= set(known):
+            raise ValueError(f"{sample.task} {sample.id}: {sample.scene} has the objects {known}, asked for is {asked}")
+        return replace(sample, meta={**sample.meta, "object_id": [known.index(number) for number in asked]})
+
+    return [numbered(s) if s.boxes is not None and s.scene in gaps else s for s in samples]
+
+
 def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, data: Path, out: Path) -> PackTrainer:
     """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out` (see `begin`).
 
-    Raises ValueError as `training_samples` does.
+    Raises ValueError as `training_samples` does, and `numbered_objects` in the published mode.
     """
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
+    if recipe.mode.targets == "ids":
+        samples = numbered_objects(samples, data)
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
-    processor = recipe.encoder.build_processor()
-    source = scene_source(
-        data,
-        "train",
-        recipe.data,
-        processor,
-        recipe.encoder.image_size,
-        recipe.data.train_boxes,
-        recipe.mode.measured,
-        recipe.training_precision,
-    )
+    source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, recipe.mode)
     return train_on(packed, model, tokenizer, recipe, out)
 

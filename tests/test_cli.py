@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -313,6 +314,24 @@ def test_errors_of_libraries_are_not_taken_for_complaints(monkeypatch: pytest.Mo
 def broken_data(rooms_data: Path, tmp_path: Path) -> Path:
     """A copy of the data folder, to be broken."""
     return shutil.copytree(rooms_data, tmp_path / "data")
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file can grow beyond 32 KiB, which the system refuses as it does on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 << 10, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_weights_that_cannot_be_written(fails, train_tiny: list[str], full_disk: None) -> None:
+    assert "a file cannot be written (Error while serializing" in fails(*train_tiny)
+
+
+def test_points_that_cannot_be_written(fails, broken_data: Path, full_disk: None) -> None:
+    shutil.rmtree(broken_data / "scannet/pcd_with_object_aabbs")
+    assert "a file cannot be written" in fails("prepare", broken_data, "--workers", "1")
 
 
 def change_records(path: Path, change: Callable[[list[dict]], list[dict]]) -> None:

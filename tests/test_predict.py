@@ -43,8 +43,7 @@ def answerer(tiny_base: Path) -> Answerer:
 
 @pytest.fixture(scope="module")
 def source(tiny_recipe, rooms_data: Path) -> SceneSource:
-    eyes = tiny_recipe.encoder
-    return scene_source(rooms_data, "train", tiny_recipe.data, eyes.build_processor(), eyes.image_size, "gt")
+    return scene_source(rooms_data, "train", tiny_recipe, "gt", "float32")
 
 
 @pytest.fixture
@@ -224,6 +223,18 @@ def test_a_place_that_no_proposal_gives_is_not_described(answerer, source, rooms
     assert [p.sample for p in told] == asked
     assert told[1].text == "" and told[0].text and told[2].text
     assert answerer.answer(scene, [replace(first, coord=None)], LIMIT)[0].text == ""
+
+
+def test_marks_of_turns_are_no_words_of_an_answer(answerer, source, rooms_data) -> None:
+    """As the original decodes: a model that goes on behind its end does not say so in words."""
+    endless = replace(answerer, model=copy.deepcopy(answerer.model))
+    head = torch.nn.Linear(endless.model.config.text_config.hidden_size, len(endless.tokenizer))
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    head.bias.data[endless.tokenizer.convert_tokens_to_ids("<|endoftext|>")] = 1
+    endless.model.language_model.lm_head = head
+    (asked, *_) = questions(rooms_data, "scanqa")
+    assert endless.answer(source.load(asked.scene), [asked], LIMIT)[0].text == ""
 
 
 def test_the_blind_answer_without_looking(answerer, source, rooms_data) -> None:

@@ -199,9 +199,8 @@ def test_a_tokenizer_of_another_model_is_refused(released: Path, tmp_path: Path)
 
 def test_published_packs_learn_from_marks_but_boxes_from_boxes_alone(released: Path, rooms_data: Path) -> None:
     recipe, tokenizer = load_recipe(released), load_checkpoint(released)[0].tokenizer
-    eyes = recipe.encoder
-    look = replace(recipe.data, max_frames=1)
-    source = scene_source(rooms_data, "train", look, eyes.build_processor(), eyes.image_size, "gt", measured=False)
+    look = replace(recipe, data=replace(recipe.data, max_frames=1))
+    source = scene_source(rooms_data, "train", look, "gt", "float32")
     found, told = TASKS["scanrefer"].samples(rooms_data, "train")[0], TASKS["scanqa"].samples(rooms_data, "train")[0]
     scene = source.load(found.scene)
     assert scene.inputs["valid"].all(), "pixels without depth count"

@@ -64,6 +64,19 @@ def test_protocols_of_short_answers(answers, golden, no_java) -> None:
     assert {"em_refined", "what_em_refined"} <= set(kinds) and "em" not in kinds
 
 
+def test_the_data_folder_is_found(answers, golden, no_java, tmp_path: Path, monkeypatch) -> None:
+    """`data`, where one stands as the original's scripts want it; or the one that our answers were made with."""
+    data = golden("06_metrics") / "data"
+    monkeypatch.chdir(data.parent)
+    expected = score_file("scanqa", answers("scanqa"), data)
+    assert score_file("scanqa", answers("scanqa")).scores == expected.scores
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="give the data folder with data/processed/scanqa_val_llava_style.json"):
+        score_file("scanqa", answers("scanqa"))
+    (tmp_path / "scanqa.run.json").write_text(json.dumps({"data": str(data)}))
+    assert score_file("scanqa", answers("scanqa")).scores == expected.scores
+
+
 def test_empty_answers_are_told_of(tmp_path: Path) -> None:
     line = {"sample_id": 1, "gt_response": "two", "question_type": "how"}
     file = tmp_path / "a.jsonl"
@@ -84,7 +97,7 @@ def test_captions_count_only_at_boxes_that_reach_their_object(answers, no_java, 
     assert {"mode, boxes and frames are not known: there is no scan2cap.run.json beside the answers"} <= set(
         published.notes
     )
-    with pytest.raises(ValueError, match="has no strict scores without the boxes that were asked at: give --data"):
+    with pytest.raises(ValueError, match="has no strict scores without the boxes that were asked at, which data"):
         score_file("scan2cap", file, None, "strict")
     here, there = [0.0, 0, 0, 1, 1, 1], [0.6, 0, 0, 1, 1, 1]
     ids = [json.loads(line)["sample_id"] for line in file.read_text().splitlines()]

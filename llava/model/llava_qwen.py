@@ -84,6 +84,10 @@ CONSTANTS = {
 }
 
 
+# Those of them that a model which can be read has, too: another value would be another computation.
+DECISIVE = ("mm_projector_type", "mm_spatial_pool_mode", "mm_resampler_type", "ground_head_type", "rope_scaling")
+
+
 def their_name(ours: str) -> str:
     """A parameter's name in llava_qwen; ValueError for one that has no place there."""
     found = next((theirs + ours.removeprefix(own) for theirs, own in NAMES if ours.startswith(own)), None)
@@ -121,6 +125,9 @@ def read_llava_qwen_config(
         raise _unknown(folder, "mm_newline_position", newline, ", ".join(NEWLINES))
     if pooled not in POOLED:
         raise _unknown(folder, "object_feature_type", pooled, ", ".join(POOLED))
+    for key in DECISIVE:
+        if raw.get(key) not in (None, CONSTANTS[key]):
+            raise _unknown(folder, key, raw[key], str(CONSTANTS[key]))
     lo, hi = raw.get("min_xyz_range", (-15, -15, -5)), raw.get("max_xyz_range", (15, 15, 5))
     return SceneLMConfig(
         text_config=Qwen2Config(**language, rope_parameters=rope),

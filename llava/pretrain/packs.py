@@ -14,7 +14,7 @@ from llava.data.chat import Chat
 from llava.data.pack import PackedScene, pack_scene
 from llava.data.scenes import SceneInputs
 from llava.encoders.siglip import Siglip
-from llava.pretrain.layouts import benchmark_samples, layout
+from llava.pretrain.layouts import benchmark_samples, layout, things_at_places
 from llava.pretrain.posters import Posters, board, hang
 from llava.pretrain.words import word_ids
 from llava.pretrain_config import PretrainConfig
@@ -26,9 +26,10 @@ from llava.types import Sample
 class ImagePacks(Dataset):
     """Scene packs whose scene is a handful of pictures of one room; pack `index` is always the same one.
 
-    They get harder. `words` need no eyes: boards of words first, then pictures whose patches are told in words, and
-    among both rooms told in words; `pictures` come after them. A small model learns to compare and to look up on the
-    boards within minutes, and never learns it from hundreds of noisy tokens (benchmarks/LOG.md).
+    They get harder. `words` need no eyes: boards of words first, then pictures whose patches are told in words;
+    `pictures` come after them, and are told in words ever less often. A small model learns to compare and to look up
+    on the boards within minutes, and never learns it from hundreds of noisy tokens (benchmarks/LOG.md). Every other
+    pack of `rooms`, the last ones, is a whole room told in words.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class ImagePacks(Dataset):
         self.encoder, self.tokenizer, self.chat, self.config = encoder, tokenizer, chat, config
 
     def __len__(self) -> int:
-        return self.config.word_packs + self.packs
+        return self.config.word_packs + self.packs + self.config.room_packs
 
     @property
     def words(self) -> Subset:
@@ -55,19 +56,24 @@ class ImagePacks(Dataset):
     @property
     def pictures(self) -> Subset:
         """The second."""
-        return Subset(self, range(self.config.word_packs, len(self)))
+        return Subset(self, range(self.config.word_packs, self.config.word_packs + self.packs))
+
+    @property
+    def rooms(self) -> Subset:
+        """The third."""
+        return Subset(self, range(self.config.word_packs + self.packs, len(self)))
 
     def __getitem__(self, index: int) -> PackedScene:
         rng = np.random.default_rng([self.config.seed, 1, index])
-        config, begun = self.config, index / self.config.word_packs
-        terse, seeing = begun < config.terse, begun >= 1
-        if not terse and rng.random() < (config.told if seeing else config.layouts):
+        config, begun, seen = self.config, index / self.config.word_packs, index - self.config.word_packs
+        if seen >= self.packs and rng.random() < config.layouts:
             turn = int(rng.integers(4))
             scene, samples = self.told_room(int(rng.integers(config.told_rooms)), rng)
             return pack_scene(self.tokenizer, self.chat, scene.turned(turn), samples, turn)
         pictures = self.corpus[int(rng.integers(len(self.corpus)))]
         shown = board(pictures, self.encoder.cells, rng) if begun < config.boards else self.hung(pictures, rng)
-        scene, samples = self.questions_about(pictures, shown, rng, told=not seeing, terse=terse)
+        told = seen < 0 or rng.random() < config.told * (1 - seen / self.packs)
+        scene, samples = self.questions_about(pictures, shown, rng, bool(told), terse=begun < config.terse)
         return pack_scene(self.tokenizer, self.chat, scene, samples)
 
     def hung(self, pictures: Pictures, rng: np.random.Generator) -> Posters:
@@ -101,11 +107,14 @@ class ImagePacks(Dataset):
         return scene, samples
 
     def told_room(self, index: int, rng: np.random.Generator) -> tuple[SceneInputs, list[Sample]]:
-        """Room number `index` told in words, and questions about it as the benchmarks ask them."""
+        """Room number `index` told in words, and the questions of the benchmarks about it; or only what stands where."""
         size, cells = self.encoder.image_size, self.encoder.cells
-        shown = layout(room_of(index), size, size // self.encoder.patch_size, cells, rng)
+        room = room_of(index)
+        shown = layout(room, size, size // self.encoder.patch_size, cells, rng)
         scene = shown.scene(cells)
         self._tell(scene, shown)
+        if rng.random() < self.config.centers:
+            return scene, things_at_places(room, rng)
         samples = benchmark_samples(index)
         return scene, [samples[i] for i in rng.permutation(len(samples))[: self.questions]]
 

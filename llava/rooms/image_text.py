@@ -60,7 +60,13 @@ def image_facts(
 def places(seen: Sequence[Item], count: int, rng: np.random.Generator) -> list[ImageFact]:
     """`count` times the shortest question about a place; raises ValueError when nothing is seen."""
     _check_seen(seen)
-    return [_dot(pick(rng, seen)) for _ in range(count)]
+    return [dot(pick(rng, seen)) for _ in range(count)]
+
+
+def dot(item: Item) -> ImageFact:
+    """The shortest question about a place."""
+    words = (item.color, *item.label.split())
+    return ImageFact("point", " <coord> :", f"{item.color} {item.label}", mark=item.id, words=words)
 
 
 def describe(item: Item, rng: np.random.Generator) -> str:
@@ -84,7 +90,7 @@ def _point(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     thing = describe(item, rng)
     form = int(rng.integers(5))
     if form == 0:
-        return _dot(item)
+        return dot(item)
     if form == 1:
         return ImageFact(
             "point", QA.format("What is at <coord> ?"), item.label, mark=item.id, words=tuple(item.label.split())
@@ -97,11 +103,6 @@ def _point(seen: Sequence[Item], rng: np.random.Generator) -> ImageFact:
     return ImageFact(
         "point", POINT, sentence(opening.format(article(thing))), mark=item.id, words=(item.color, *item.label.split())
     )
-
-
-def _dot(item: Item) -> ImageFact:
-    words = (item.color, *item.label.split())
-    return ImageFact("point", " <coord> :", f"{item.color} {item.label}", mark=item.id, words=words)
 
 
 def _alone(seen: Sequence[Item], key: str, rng: np.random.Generator) -> Item | None:

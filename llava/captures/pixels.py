@@ -10,8 +10,10 @@ import numpy as np
 from PIL import Image
 
 from llava.geometry.camera import nearest_rows_cols, square_crop, unproject
-from llava.geometry.voxels import VOXEL_SIZE, voxel_keys
+from llava.geometry.voxels import VOXEL_SIZE, union, voxel_keys
 from llava.types import Scene, Views
+
+BAND_PIXELS = 2**15  # of a depth image become points at a time: few enough for memory and cache to be used again
 
 
 def load_color(scene: Scene, index: int) -> Image.Image:
@@ -21,8 +23,12 @@ def load_color(scene: Scene, index: int) -> Image.Image:
 
 def load_depth(scene: Scene, index: int) -> np.ndarray:
     """Depth (H, W) float32 in metres, 0 where unknown. ValueError names a file that cannot be decoded."""
-    raw = np.asarray(_decode(scene.frames[index].depth))
-    depth = raw.astype(np.float32) / np.float32(scene.depth_scale)
+    return _metres(scene, np.asarray(_decode(scene.frames[index].depth)))
+
+
+def _metres(scene: Scene, raw: np.ndarray) -> np.ndarray:
+    depth = raw.astype(np.float32)
+    depth /= np.float32(scene.depth_scale)
     for unknown in scene.depth_unknown:
         if unknown != 0:
             depth[raw == unknown] = 0
@@ -72,10 +78,18 @@ def scene_voxels(
     ValueError: a depth image cannot be decoded.
     """
 
+    width, height = scene.depth_size
+    band = max(1, BAND_PIXELS // width)
+
     def seen(index: int) -> np.ndarray:
-        depth = load_depth(scene, index)
-        points = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose)
-        return voxel_keys(points, voxel_size, None if unknown else depth > 0)
+        raw = np.asarray(_decode(scene.frames[index].depth))
+        keys = []
+        for top in range(0, height, band):
+            depth = _metres(scene, raw[top : top + band])
+            rows = np.arange(top, top + len(depth))
+            points = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows)
+            keys.append(voxel_keys(points, voxel_size, None if unknown else depth > 0))
+        return union(keys)
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(seen, range(len(scene.frames))))

@@ -77,7 +77,6 @@ def scene_voxels(
 
     ValueError: a depth image cannot be decoded.
     """
-
     width, height = scene.depth_size
     band = max(1, BAND_PIXELS // width)
 

@@ -8,6 +8,7 @@ Writes benchmarks/coverage_speed.json and .md. What the choice is worth in answe
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -42,7 +43,7 @@ def main(
     work: Path = Path("checkpoints/coverage_speed"),
     results: Path = Path(__file__).parent,
 ) -> None:
-    """Measure. Every second posed image is a candidate, as in the preparation.
+    """Measure. Every second posed image is a candidate, or all where that leaves fewer than 32, as in the preparation.
 
     Args:
         images: posed images of the scene on which the two ways are compared.
@@ -69,7 +70,8 @@ def main(
     }
     together = {n: in_child(many, *flats[images], scenes, n, processes=True) for n in sorted({1, cores})}
     numbers = _numbers(runs, grown, together, scenes)
-    text = f"{images} posed images of {size[0]}x{size[1]} ({images // 2} candidates), medians of {repeats} processes."
+    candidates = len(_candidates(range(images)))
+    text = f"{images} posed images of {size[0]}x{size[1]} ({candidates} candidates), medians of {repeats} processes."
     text += "\n\n" + _tables(numbers)
     write(results / Path(__file__).name, "Speed of maximum coverage", text, numbers)
 
@@ -77,11 +79,15 @@ def main(
 def plain(data: Path, name: str, voxels: np.ndarray) -> tuple[list[str], list[int]]:
     """The plain way: names of the frames chosen, and the voxels that each added."""
     scene = read_data_scene(data, name)
-    frames = scene.frames[::2] if len(scene.frames[::2]) >= MOST_FRAMES else scene.frames
+    frames = _candidates(scene.frames)
     files, poses = [frame.depth for frame in frames], [frame.pose for frame in frames]
     scan = {tuple(row) for row in voxels.tolist()}
     order, gains = baseline.select_frames(files, poses, scene.depth_intrinsics, scan, MOST_FRAMES)
     return [frames[i].name for i in order], gains
+
+
+def _candidates(frames: Sequence) -> Sequence:
+    return frames[::2] if len(frames[::2]) >= MOST_FRAMES else frames
 
 
 def fast(data: Path, name: str, voxels: np.ndarray, threads: int) -> tuple[list[str], list[int]]:

@@ -32,7 +32,7 @@ def voxel_keys(points: np.ndarray, voxel_size: float = VOXEL_SIZE, valid: np.nda
     corner, _ = unpack_keys(pack_keys(np.stack([lowest, highest])))
     sides = (highest - lowest).astype(np.int64) + 1
     if sides.prod() > MOST_CELLS:
-        return np.unique(pack_keys(np.stack(planes, axis=-1)))
+        return _distinct(pack_keys(np.stack(planes, axis=-1)).ravel())
     # The box around all points has few cells, so marking those hit beats sorting the points. Whole numbers up to
     # MOST_CELLS are exact in float32, and cells ascend as keys do.
     cells = np.zeros_like(planes[0])
@@ -196,8 +196,16 @@ def union(voxels: Sequence[np.ndarray]) -> np.ndarray:
     """The distinct keys of all sets, ascending int64 (k,)."""
     every = np.zeros(0, np.int64)
     for start in range(0, len(voxels), UNION_SETS):
-        every = np.unique(np.concatenate([every, *voxels[start : start + UNION_SETS]]))
+        every = _distinct(np.concatenate([every, *voxels[start : start + UNION_SETS]]))
     return every
+
+
+def _distinct(keys: np.ndarray) -> np.ndarray:
+    """The distinct keys, ascending. Sorting takes a third of `np.unique`, which hashes integers from NumPy 2.3 on."""
+    keys = np.sort(keys)
+    first = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    return keys[first]
 
 
 def _patches(values: np.ndarray, cells: int, cell: int) -> np.ndarray:

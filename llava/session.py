@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -341,7 +342,7 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
     for doubt in scene.doubts:
         print(f"warning: {doubt}", file=sys.stderr)
     looked, size = look(recipe, strategy, frames), recipe.encoder.image_size
-    chosen = sample(scene, looked.strategy, looked.max_frames)
+    chosen = sample(scene, looked.strategy, looked.max_frames, threads=os.cpu_count() or 1)
     views = no_views(size) if looked.blind else load_views(scene, chosen, size)
     no_boxes, mode = np.empty((0, 6), dtype=np.float32), recipe.mode
     seen = scene_inputs(recipe.encoder.build_processor(), views, no_boxes, mode.measured, mode.evaluation)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -41,3 +44,16 @@ def test_its_help_says_what_it_does(arms: ModuleType, name: str, capsys: pytest.
     with pytest.raises(SystemExit) as stopped:
         module.tyro.cli(module.main, args=["--help"])
     assert stopped.value.code == 0 and "--data" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_speed_of_maximum_coverage(tmp_path: Path) -> None:
+    """At a size that says nothing about speed: both ways choose the same frames, else there would be no numbers."""
+    small = ["--images", "8", "--growth", "8", "24", "--scenes", "4", "--repeats", "1", "--size", "64", "48"]
+    command = [sys.executable, FOLDER / "coverage_speed.py", *small, "--work", tmp_path, "--results", tmp_path]
+    subprocess.run(command, check=True, cwd=FOLDER.parent)
+    numbers = json.loads((tmp_path / "coverage_speed.json").read_text())
+    assert numbers["ways"]["plain"]["ratio"] == 1 and len(numbers["ways"]) == 3
+    assert set(numbers["growth"]["seconds"]) == {"8", "24"}
+    page = (tmp_path / "coverage_speed.md").read_text()
+    assert "Seconds grow as images to the power of" in page and page.count("| plain |") == 1

@@ -6,6 +6,7 @@ are held against each other: the same place must lie at the same depth in overla
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from llava.captures import open_scene
 from llava.captures.pixels import load_color, load_depth, scene_voxels
 from llava.geometry.camera import project, unproject
-from llava.geometry.voxels import max_coverage
+from llava.geometry.voxels import max_coverage, union
 from llava.types import Dropped, Scene
 
 MOST_FRAMES = 200  # looked at, evenly spread over the capture
@@ -69,8 +70,8 @@ def check(scene: Scene) -> Check:
     ]
     depths = np.concatenate([grid[grid > 0] for grid in grids])
     points = np.concatenate(clouds) if len(depths) else np.zeros((1, 3))
-    voxels = scene_voxels(scene)
-    total = max(1, len(np.unique(np.concatenate(voxels))))
+    voxels = scene_voxels(scene, threads=os.cpu_count() or 1)
+    total = max(1, len(union(voxels)))
     seen = np.cumsum(max_coverage(voxels, max(COUNTS))[1]) / total
     pairs = [_difference(scene, clouds[i], i + 1, grids[i + 1], step) for i in range(len(clouds) - 1)]
     differences = [difference for difference in pairs if difference is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,8 +33,8 @@ def sample_to_picture(path: str | Path, strategy: str, frames: int, out: str | P
     out = check_picture_name(Path(out))
     scene = open_scene(path)
     strategy = canonical_strategy(strategy)
-    indices = sample(scene, strategy, frames)
-    voxels = scene_voxels(scene)
+    voxels = scene_voxels(scene, threads=os.cpu_count() or 1)
+    indices = sample(scene, strategy, frames, voxels=voxels)
     picture = frames_picture(scene, indices, strategy, voxels)
     out.parent.mkdir(parents=True, exist_ok=True)
     picture.save(out)

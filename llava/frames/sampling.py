@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from llava.captures.pixels import scene_voxels
-from llava.geometry.voxels import max_coverage
+from llava.geometry.voxels import max_coverage, union
 from llava.types import Scene
 
 RATIOS = {"mc": None, "mc-ratio95": 0.95, "mc-ratio90": 0.90}
@@ -26,7 +26,15 @@ ALIASES = {"ratio95": "mc-ratio95", "ratio90": "mc-ratio90"}
 STRATEGIES = ("uniform", *RATIOS)
 
 
-def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, Any] | None = None) -> list[int]:
+def sample(
+    scene: Scene,
+    strategy: str,
+    max_frames: int,
+    selection: dict[str, Any] | None = None,
+    *,
+    voxels: list[np.ndarray] | None = None,
+    threads: int = 1,
+) -> list[int]:
     """Choose frames.
 
     Args:
@@ -36,6 +44,8 @@ def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, An
         selection: the scene's record in ``scannet_select_frames.json`` (``read_selection``), the greedy order
             computed beforehand against the scan's voxels. None: computed here from the depth images, where
             "all of the scene" is what all its frames see together.
+        voxels: ``scene_voxels(scene)``, if at hand.
+        threads: depth images read at the same time where that has to be computed.
 
     Returns:
         Indices into ``scene.frames``, ascending.
@@ -59,10 +69,9 @@ def sample(scene: Scene, strategy: str, max_frames: int, selection: dict[str, An
                 "metadata/scannet_select_frames.json and run `llava prepare` again"
             )
         return chosen
-    voxels = scene_voxels(scene)
+    voxels = scene_voxels(scene, threads=threads) if voxels is None else voxels
     order, gains = max_coverage(voxels, max_frames)
-    total = len(np.unique(np.concatenate(voxels)))
-    return sorted(order[: _prefix(gains, total, RATIOS[strategy], max_frames)])
+    return sorted(order[: _prefix(gains, len(union(voxels)), RATIOS[strategy], max_frames)])
 
 
 def canonical_strategy(strategy: str) -> str:

@@ -45,6 +45,8 @@ def unproject(
 ) -> np.ndarray:
     """World points (H, W, 3) float32 of a depth image; depth 0 gives the camera centre.
 
+    The result is a view of three planes: what goes through it axis by axis reads memory in order.
+
     Args:
         depth: (H, W) metres along the optical axis.
         intrinsics: (3, 3) or (4, 4), of the image that ``rows`` and ``cols`` count in.
@@ -59,11 +61,12 @@ def unproject(
     y = ((rows - intrinsics[1, 2]) / intrinsics[1, 1]).astype(np.float32)
     depth = depth.astype(np.float32, copy=False)
     pose = np.asarray(pose, np.float32)
-    points = np.empty((height, width, 3), np.float32)
-    for axis in range(3):
-        ray = (x * pose[axis, 0] + pose[axis, 2])[None, :] + (y * pose[axis, 1])[:, None]
-        np.add(np.multiply(ray, depth, out=ray), pose[axis, 3], out=points[..., axis])
-    return points
+    planes = np.empty((3, height, width), np.float32)
+    for axis, plane in enumerate(planes):
+        np.add((x * pose[axis, 0] + pose[axis, 2])[None, :], (y * pose[axis, 1])[:, None], out=plane)
+        plane *= depth
+        plane += pose[axis, 3]
+    return np.moveaxis(planes, 0, -1)
 
 
 def project(points: np.ndarray, intrinsics: np.ndarray, pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,19 +8,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from llava.captures.pixels import load_depth
 from llava.captures.scannet import read_data_scene
 from llava.frames import scene_voxels
-from llava.geometry.camera import unproject
-from llava.geometry.voxels import max_coverage, pack_keys, voxel_keys
+from llava.geometry.voxels import max_coverage, pack_keys
 from llava.prepare.layout import VOXEL_SIZE
-from llava.types import Scene
 
 MOST_FRAMES = 32
 
 
 def select_frames(
-    folder: Path, voxels: np.ndarray, limit: int = MOST_FRAMES, compat: Literal["video3d"] | None = None
+    folder: Path,
+    voxels: np.ndarray,
+    limit: int = MOST_FRAMES,
+    compat: Literal["video3d"] | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """The record of a scene in `scannet_select_frames.json`: frames in greedy order, and the new voxels of each.
 
@@ -30,7 +31,8 @@ def select_frames(
         folder: `posed_images/<scene>` in a data folder.
         voxels: (k, 3) distinct voxel indices of the scan; a frame's other voxels do not count.
         limit: frames to choose; fewer only where the scene has fewer.
-        compat: "video3d" counts every depth pixel, and those without depth as the camera's own voxel (quirk Q15).
+        compat: "video3d" counts pixels without depth as the camera's own voxel (quirk Q15).
+        threads: depth images read at the same time.
 
     ValueError: the folder holds no usable frame, the scene has no axis alignment, or a depth image is damaged.
     """
@@ -38,7 +40,7 @@ def select_frames(
     every_second = scene.frames[::2]
     scene = replace(scene, frames=every_second if len(every_second) >= limit else scene.frames)
     targets = np.sort(pack_keys(voxels))
-    seen = _voxels_of_all_pixels(scene) if compat == "video3d" else scene_voxels(scene, VOXEL_SIZE)
+    seen = scene_voxels(scene, VOXEL_SIZE, threads=threads, unknown=compat == "video3d")
     order, gains = max_coverage([np.intersect1d(keys, targets, assume_unique=True) for keys in seen], limit)
     return {
         "video_id": scene.name,
@@ -48,10 +50,3 @@ def select_frames(
         "num_all_voxels": len(targets),
         "num_select_voxels": sum(gains),
     }
-
-
-def _voxels_of_all_pixels(scene: Scene) -> list[np.ndarray]:
-    return [
-        voxel_keys(unproject(load_depth(scene, i), scene.depth_intrinsics, frame.pose), VOXEL_SIZE)
-        for i, frame in enumerate(scene.frames)
-    ]

@@ -136,7 +136,8 @@ def selection(layout: Layout, workers: Workers, compat: Compat = None) -> Outcom
     todo = [scene for scene in scenes if f"scannet/{scene}" not in known]
     cells = read_voxels(layout.voxels()) if todo and layout.voxels().exists() else {}
     ready = [scene for scene in todo if scene in cells and layout.posed_images(scene).is_dir()]
-    jobs = [(f"scannet/{s}", (layout.posed_images(s), cells[s], coverage.MOST_FRAMES, compat)) for s in ready]
+    options = (coverage.MOST_FRAMES, compat, workers.threads(len(ready)))
+    jobs = [(f"scannet/{s}", (layout.posed_images(s), cells[s], *options)) for s in ready]
     journal = _journal(path, compat)
     made, problems = _for_each(workers, coverage.select_frames, jobs, "frame choice", journal)
     if made:

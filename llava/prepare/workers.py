@@ -60,11 +60,18 @@ class Workers:
                 bar.update()
                 yield result
 
+    def threads(self, jobs: int) -> int:
+        """How many threads each of so many jobs may use: all processors where `each` runs them one by one, here."""
+        return self.count if self._one_by_one(jobs) else 1
+
+    def _one_by_one(self, jobs: int) -> bool:
+        return self._ray is None and (self.count == 1 or jobs <= FEW)
+
     def _results(self, function: Callable, jobs: list[tuple[str, tuple]]) -> Iterator[tuple[str, Any, str | None]]:
         if self._ray is not None:
             yield from self._remote_results(function, jobs)
             return
-        if self.count == 1 or len(jobs) <= FEW:
+        if self._one_by_one(len(jobs)):
             for name, arguments in jobs:
                 yield name, *_attempt(function, arguments)
             return

@@ -10,10 +10,12 @@ from hypothesis.extra.numpy import arrays
 
 from llava.geometry.boxes import contains
 from llava.geometry.voxels import (
+    UNION_SETS,
     max_coverage,
     object_masks,
     pack_keys,
     patch_coords,
+    union,
     unpack_keys,
     voxel_keys,
 )
@@ -28,7 +30,13 @@ def test_keys_unpack_to_what_was_packed(indices: np.ndarray) -> None:
     np.testing.assert_array_equal(unpack_keys(pack_keys(indices)), indices)
 
 
-@given(points=arrays(np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-50, 50, width=32)))
+@given(
+    points=st.sampled_from([1, 50, 100_000]).flatmap(  # metres: the largest do not fit into a box of few cells
+        lambda far: arrays(
+            np.float32, st.tuples(st.integers(1, 40), st.just(3)), elements=st.floats(-far, far, width=32)
+        )
+    )
+)
 def test_voxel_keys_are_the_distinct_rounded_points(points: np.ndarray) -> None:
     expected = {tuple(row) for row in np.rint(points / np.float32(0.1)).astype(int).tolist()}
     keys = voxel_keys(points)
@@ -40,6 +48,9 @@ def test_voxel_keys_are_the_distinct_rounded_points(points: np.ndarray) -> None:
 def test_voxel_keys_leave_out_what_is_not_valid() -> None:
     points = np.float32([[[0, 0, 0], [1, 1, 1]]])
     assert unpack_keys(voxel_keys(points, 0.1, np.array([[False, True]]))).tolist() == [[10, 10, 10]]
+    lost = np.where(np.array([[True, False]])[..., None], np.float32(np.nan), points)
+    assert unpack_keys(voxel_keys(lost, 0.1, np.array([[False, True]]))).tolist() == [[10, 10, 10]]
+    assert voxel_keys(points, 0.1, np.zeros((1, 2), bool)).shape == voxel_keys(points[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan, 1e9])
@@ -129,6 +140,13 @@ def test_max_coverage_equals_its_plain_twin(sets: list[set[int]], limit: int) ->
     assert gains == sorted(gains, reverse=True)
     if limit >= len(sets):
         assert sum(gains) == len(set().union(*sets))
+
+
+def test_the_union_of_many_sets() -> None:
+    rng = np.random.default_rng(0)
+    sets = [np.unique(rng.integers(0, 5000, 100)) for _ in range(3 * UNION_SETS + 1)]
+    np.testing.assert_array_equal(union(sets), np.unique(np.concatenate(sets)))
+    assert union([]).shape == (0,)
 
 
 def test_ties_go_to_the_earlier_set() -> None:

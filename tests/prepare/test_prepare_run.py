@@ -19,7 +19,7 @@ from llava.prepare.layout import Layout
 from llava.prepare.run import prepare, run_step
 from llava.prepare.scans import read_points
 from llava.prepare.voxels import read_voxels
-from llava.prepare.workers import Workers
+from llava.prepare.workers import FEW, Workers
 from llava.resumable import only_one
 
 
@@ -177,6 +177,11 @@ def test_bad_scan_files(data, name, content, message):
         outcome = steps.points(Layout(data), workers)
     assert outcome.made == 2 and len(outcome.problems) == 1
     assert message in outcome.problems[0] and scene in outcome.problems[0]
+
+
+def test_threads_are_for_scenes_that_come_one_by_one():
+    with Workers(4) as workers:
+        assert [workers.threads(jobs) for jobs in (1, FEW, FEW + 1, 1000)] == [4, 4, 1, 1]
 
 
 def test_without_videos_posed_images_serve(data):

@@ -72,6 +72,10 @@ def score_file(
     task = find_task(benchmark)
     records = read_answers(answers)
     try:
+        task.check_lines(records)
+    except ValueError as error:
+        raise ValueError(f"{answers}: {error}") from error
+    try:
         submission = task.submit(records, answers)
         if submission is not None:
             return Submitted(submission, task.origin, len(records))

@@ -14,6 +14,7 @@ from llava.geometry.boxes import corners, iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
 from llava.resumable import read_json
+from llava.tasks.fields import BOX, NUMBERS, TEXT, TEXTS
 from llava.tasks.scanrefer import CLASSES, THRESHOLDS, annotation_file, read_annotations
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_objects, record
 from llava.types import Prediction, Sample
@@ -257,6 +258,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"pred_response": TEXT, "gt_response": TEXTS.or_null(), "ious": NUMBERS, "object_name": TEXT, "box": BOX},
     protocols={"published": r"bleu\d|cider|meteor|rouge_l", "strict": ".*@.*"},
     annotated={"train": (36_665, 562), "val": (9_508, 141)},
     recorded={"train": 36_665, "val": 2_068},

@@ -8,6 +8,7 @@ from pathlib import Path
 from llava.metrics.answers import cleaned_exact, exact, refined
 from llava.metrics.captions import score_captions
 from llava.resumable import read_json
+from llava.tasks.fields import TEXT, TEXTS
 from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 
@@ -108,6 +109,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"sample_id": TEXT, "pred_response": TEXT, "gt_response": TEXT.or_null(), "answers": TEXTS},
     protocols={"published": r"em|bleu\d|cider|meteor|rouge_l", "strict": "em", "refined": "em_cleaned|em_refined"},
     annotated={
         "train": (25_563, 562),

@@ -111,8 +111,9 @@ class Task:
                 ) from error
 
     def submit(self, records: Sequence[Record], answers: Path) -> Path | None:
-        """Write what the benchmark's server takes beside the answers file; None when a line has a gold answer, or there is
-        no line.
+        """Write what the benchmark's server takes beside the answers file.
+
+        Returns None, having written nothing, where a line has a gold answer or there is no line.
         """
         if self.submission is None or not records or any(line["gt_response"] is not None for line in records):
             return None

@@ -109,6 +109,35 @@ def test_a_folder_without_a_recipe(tmp_path: Path) -> None:
         load_recipe(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("data", "max_frames", "8"),
+        ("data", "max_frames", 8.5),
+        ("data", "blind", 1),
+        ("data", "tasks", "scanqa"),
+        ("train", "packs", []),
+        ("train", "precision", "fp8"),
+        ("positions", "lo", [1.0]),
+        ("positions", "voxel_size", None),
+        ("encoder", "hidden_size", "x"),
+        ("encoder", "name", 5),
+        ("head", "temperature", True),
+    ],
+)
+def test_a_recipe_that_was_edited(tmp_path: Path, part: str, name: str, value: object) -> None:
+    values = get_recipe("rooms").to_dict()
+    (tmp_path / RECIPE_FILE).write_text(json.dumps(values))
+    assert load_recipe(tmp_path) == get_recipe("rooms")
+    (tmp_path / RECIPE_FILE).write_text(json.dumps({**values, part: {**values[part], name: value}}))
+    with pytest.raises(ValueError, match=rf"recipe.json: .*{name} is .*, expected"):
+        load_recipe(tmp_path)
+    for whole in ({**values, part: 5}, 5, None):
+        (tmp_path / RECIPE_FILE).write_text(json.dumps(whole))
+        with pytest.raises(ValueError, match="recipe.json: "):
+            load_recipe(tmp_path)
+
+
 def test_an_unknown_recipe() -> None:
     with pytest.raises(ValueError, match=r"unknown recipe 'romms-debug'.*did you mean 'rooms-debug'"):
         get_recipe("romms-debug")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import BOXES, NUMBERS, POSITIVE
 from llava.metrics.grounding import TEMPERATURE, close_objects, likely_objects, set_f1
 from llava.resumable import read_json
-from llava.tasks.fields import BOXES, NUMBERS, POSITIVE
 from llava.tasks.scanrefer import QUESTION, THRESHOLDS
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_objects, record
 from llava.types import Prediction

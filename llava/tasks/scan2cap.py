@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from llava.fields import BOX, NUMBERS, TEXT, TEXTS
 from llava.geometry.boxes import corners, iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
 from llava.resumable import read_json
-from llava.tasks.fields import BOX, NUMBERS, TEXT, TEXTS
 from llava.tasks.scanrefer import CLASSES, THRESHOLDS, annotation_file, read_annotations
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_boxes, read_objects, record
 from llava.types import Prediction, Sample

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import TEXT, TEXTS
 from llava.metrics.answers import cleaned_exact, exact, refined
 from llava.metrics.captions import score_captions
 from llava.resumable import read_json
-from llava.tasks.fields import TEXT, TEXTS
 from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 

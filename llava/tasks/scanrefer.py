@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from llava.captures.scannet import read_label_table
+from llava.fields import BOX, NAME
 from llava.geometry.boxes import corners
 from llava.metrics.grounding import best_object, pair_iou
 from llava.resumable import read_json
-from llava.tasks.fields import BOX, NAME
 from llava.tasks.task import Record, Task, check_gold, object_box, percent, read_objects, record
 from llava.types import Prediction
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import TEXT
 from llava.metrics.answers import cleaned_exact, refined
 from llava.resumable import read_json
-from llava.tasks.fields import TEXT
 from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
 from llava.types import Prediction
 

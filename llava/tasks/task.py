@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llava.fields import NAME, TEXT, Field, check_fields
 from llava.resumable import read_json, write_json
-from llava.tasks.fields import NAME, TEXT, Field, check_fields
 from llava.types import Prediction, Sample
 
 PLACEHOLDER = "<image>"

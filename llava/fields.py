@@ -1,4 +1,4 @@
-"""What the fields of answer lines may hold: anybody may have written them, so they are looked at before they count."""
+"""What the fields of JSON made elsewhere (answers, configurations) may hold: looked at before use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 60  # characters of a value that is not as expected
+LARGEST = 1 << 24  # of a size: the product of two is still a number of bytes
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ def _is_list_of(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, list) and all(map(holds, value))
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
@@ -45,13 +50,23 @@ NUMBERS = Field("a list of finite numbers, one at least", lambda value: _is_list
 POSITIVE = Field("a number above 0", lambda value: _is_number(value) and value > 0)
 BOX = Field("a box of 6 finite numbers", _is_box)
 BOXES = Field("a list of boxes of 6 finite numbers", _is_list_of(_is_box))
-NAME = Field("a text or a whole number", lambda value: _is_text(value) or (_is_number(value) and value == int(value)))
+NAME = Field("a text or a whole number", lambda value: _is_text(value) or _is_whole(value))
+FLAG = Field("true or false", lambda value: isinstance(value, bool))
+SIZE = Field("a whole number above 0", lambda value: _is_whole(value) and 0 < value <= LARGEST)
+SHARE = Field("a number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+POINT = Field("a list of 3 numbers", lambda value: _is_list_of(_is_number)(value) and len(value) == 3)
+IDS = Field("a list of whole numbers", _is_list_of(_is_whole))
 
 
-def check_fields(line: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
-    """Raise ValueError for the first of these fields that the line has and that holds something else."""
+def one_of(*values: Any) -> Field:
+    """One of these."""
+    return Field(" or ".join(map(repr, values)), lambda value: value in values)
+
+
+def check_fields(values: Mapping[str, Any], fields: Mapping[str, Field]) -> None:
+    """Raise ValueError for the first of these fields that is there and holds something else."""
     for name, field in fields.items():
-        if name in line and not field.holds(line[name]):
-            found = repr(line[name])
+        if name in values and not field.holds(values[name]):
+            found = repr(values[name])
             shown = found if len(found) <= SHOWN else f"{found[:SHOWN]}..."
             raise ValueError(f"{name} is {shown}, expected {field.expected}")

@@ -75,7 +75,7 @@ def test_a_count_of_frames_that_the_file_cannot_hold(tmp_path, count):
     start = 4 + 8 + len("StructureSensor") + 4 * 64 + 28
     content[start : start + 8] = count.to_bytes(8, "little")
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="ends inside the frame 3 of"):
+    with pytest.raises(ValueError, match="ends inside the frame [0-9] of"):
         list(SensReader(path))
 
 

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from llava.encoders.siglip import Siglip
 from llava.loading import find_base, load_tokenizer, start
 from llava.model.checkpoint import load_model as load
+from llava.model.language import Language
 from llava.model.llava_qwen import KEY_MAPPING
 from llava.model.positions import Positions
 from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model, sized_model
@@ -20,7 +22,7 @@ from llava.resumable import read_json
 from llava.session import data_folder, parse_training
 from llava.tasks import TASKS
 from llava.train_arguments import find_file
-from llava.train_config import PARTS
+from llava.train_config import PARTS, DataConfig
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -136,6 +138,26 @@ def test_a_recipe_that_was_edited(tmp_path: Path, part: str, name: str, value: o
         (tmp_path / RECIPE_FILE).write_text(json.dumps(whole))
         with pytest.raises(ValueError, match="recipe.json: "):
             load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Siglip, {"patch_size": 0}),
+        (Siglip, {"num_heads": 0}),
+        (Siglip, {"hidden_size": -16}),
+        (Language, {"num_heads": 0}),
+        (Language, {"num_layers": 0}),
+        (Language, {"hidden_size": -28}),
+        (Language, {"num_heads": 14, "num_kv_heads": 4}),
+        (Language, {"hidden_size": 100}),
+        (DataConfig, {"max_frames": 0}),
+        (DataConfig, {"max_frames": -3}),
+    ],
+)
+def test_sizes_that_nothing_has(kind: type, values: dict) -> None:
+    with pytest.raises(ValueError, match=f"{list(values)[-1]}.*(must be at least 1|expected each to be a multiple)"):
+        kind(**values)
 
 
 def test_an_unknown_recipe() -> None:

@@ -17,7 +17,9 @@ from llava.types import Sample
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """What the lines of an answers file say; ValueError: no such file, or a line that is no JSON object."""
+    """What the lines of an answers file say, blank ones left out; ValueError: no such file, or a line that is no JSON
+    object.
+    """
     if not path.is_file():
         raise ValueError(f"there is no answers file {path}")
     return [answer for _, answer in _parsed(path, path.read_bytes())]
@@ -25,6 +27,8 @@ def read_answers(path: Path) -> list[dict[str, Any]]:
 
 def _parsed(path: Path, content: bytes) -> Iterator[tuple[bytes, dict[str, Any]]]:
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        if not line.strip():
+            continue
         try:
             answer = json.loads(line)
         except ValueError as error:  # no JSON, or no text at all

@@ -78,7 +78,7 @@ def plan_training(args: Sequence[str]) -> None:
         args = ["video3d-7b", *args]
     recipe = get_recipe(args[0])
     asked = tyro.cli(Planning, prog=f"llava plan {recipe.name}", default=Planning(recipe), args=list(args[1:]))
-    if asked.gpus < 1 or asked.memory <= 0:
+    if asked.gpus < 1 or not asked.memory > 0:  # not a number, for one
         raise ValueError(f"expected at least 1 GPU with some memory, got {asked.gpus} with {asked.memory} GiB")
     print(describe(make_plan(asked.recipe, asked.gpus), asked))
 

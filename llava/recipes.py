@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from llava.data.chat import Chat
 from llava.data.compat import MODES, Mode, Precision
@@ -243,12 +243,14 @@ def load_recipe(folder: Path) -> Recipe:
     path = folder / RECIPE_FILE
     if not path.exists():
         config = folder / "config.json"
-        if config.exists() and read_json(config).get("model_type") == "llava_qwen":
+        raw = read_json(config) if config.exists() else None
+        if isinstance(raw, dict) and raw.get("model_type") == "llava_qwen":
             return published_recipe(folder)
         raise ValueError(f"{path} is missing: {folder} is not a checkpoint of this project (made by `llava train`)")
     values = read_json(path)
-    if "encoder" in values:
-        fields = dict(values["encoder"])
+    if isinstance(values, dict) and "encoder" in values:
+        fields = dict(_of_type("encoder", values["encoder"], dict))
+        _of_type("encoder.name", fields.get("name", ""), str)
         kind = find_encoder(fields.pop("name", "siglip"))  # the only one there was when names were not written
         values["encoder"] = _build(kind, fields)
     return _build(Recipe, values)
@@ -288,5 +290,27 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
             value = _build(hints[name], value)
         elif isinstance(value, list):
             value = tuple(value)
-        built[name] = value
+        built[name] = _of_type(f"{kind.__name__}.{name}", value, hints[name])
     return kind(**built)
+
+
+def _of_type(name: str, value: Any, hint: Any) -> Any:
+    """The value of a field; ValueError where it is not of the field's type."""
+    if not _fits(value, hint):
+        raise ValueError(f"{RECIPE_FILE}: {name} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+    return value
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is Literal:
+        return value in inner
+    if kind is tuple:
+        each = inner[:1] * len(value) if isinstance(value, tuple) and inner[-1] is ... else inner
+        return isinstance(value, tuple) and len(value) == len(each) and all(map(_fits, value, each))
+    if inner:
+        return any(_fits(value, choice) for choice in inner)
+    if hint is Any:
+        return True
+    # JSON writes 1.0 as 1 at times, and a bool is a whole number to Python
+    return isinstance(value, float | int if hint is float else hint) and (hint is bool or not isinstance(value, bool))

@@ -73,6 +73,10 @@ def score_file(
     records = read_answers(answers)
     data = _data_folder(answers) if data is None else data
     try:
+        task.check_lines(records)
+    except ValueError as error:
+        raise ValueError(f"{answers}: {error}") from error
+    try:
         submission = task.submit(records, answers)
         if submission is not None:
             return Submitted(submission, task.origin, len(records))

@@ -97,12 +97,18 @@ def train_recipe(training: Training) -> Path:
 def settings_of(training: Training) -> dict[str, Any]:
     """All that the weights of a training depend on.
 
-    Raises ValueError for a base checkpoint or a data folder that is not there, and for an unknown task.
+    Raises ValueError for a base checkpoint or a data folder that is not there, for an unknown task, and for boxes of
+    which the recipe's mode could not say which are right.
     """
     from llava.data.contents import contents_digest
     from llava.model.checkpoint import weights_digest
 
     recipe, data = training.recipe, training.data
+    if recipe.mode.targets == "ids" and recipe.data.train_boxes.split("+")[0] != "gt":
+        raise ValueError(
+            f"--compat {recipe.compat} takes object ids for numbers of ground-truth boxes, and --data.train-boxes "
+            f"{recipe.data.train_boxes} offers others: train with gt or gt+pred, or with --compat ours"
+        )
     base = find_base(recipe)
     check_data(data, recipe)
     return {

@@ -19,6 +19,10 @@ class DataConfig:
     eval_boxes: str = "pred"
     blind: bool = False  # ask without showing the scene: the baseline every score is compared with
 
+    def __post_init__(self) -> None:
+        if self.max_frames < 1:
+            raise ValueError(f"data.max_frames must be at least 1, got {self.max_frames}")
+
 
 @dataclass(frozen=True)
 class TrainConfig:

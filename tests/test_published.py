@@ -212,5 +212,7 @@ def test_published_packs_learn_from_marks_but_boxes_from_boxes_alone(released: P
     ours = pack_scene(tokenizer, Chat(), scene, [found, told], mode=OURS)
     assert tokenizer.decode(ours.labels[ours.labels >= 0]) == f"{told.answer}<|im_end|>"
     assert pack.ground_targets.shape == ours.ground_targets.shape
-    with pytest.raises(ValueError, match="boxes are offered: the published mode trains on ground-truth boxes"):
+    with pytest.raises(
+        ValueError, match="boxes are offered, none of them its own: the published mode trains on ground-truth"
+    ):
         pack_scene(tokenizer, Chat(), replace(scene, objects=scene.objects[:0]), [found], mode=VIDEO3D)

@@ -11,8 +11,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from llava.encoders.siglip import Siglip
 from llava.loading import find_base, load_tokenizer, start
 from llava.model.checkpoint import load_model as load
+from llava.model.language import Language
 from llava.model.llava_qwen import KEY_MAPPING
 from llava.model.positions import Positions
 from llava.recipes import RECIPE_FILE, RECIPES, Recipe, check_sizes, get_recipe, load_recipe, new_model, sized_model
@@ -20,7 +22,7 @@ from llava.resumable import read_json
 from llava.session import data_folder, parse_training
 from llava.tasks import TASKS
 from llava.train_arguments import find_file
-from llava.train_config import PARTS
+from llava.train_config import PARTS, DataConfig
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -107,6 +109,55 @@ def test_a_folder_without_a_recipe(tmp_path: Path) -> None:
     (tmp_path / RECIPE_FILE).write_text('{"name": "x", "train": {"learning_rate": 1}}')
     with pytest.raises(ValueError, match=r"TrainConfig has no field learning_rate; it has .*'lr'"):
         load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("data", "max_frames", "8"),
+        ("data", "max_frames", 8.5),
+        ("data", "blind", 1),
+        ("data", "tasks", "scanqa"),
+        ("train", "packs", []),
+        ("train", "precision", "fp8"),
+        ("positions", "lo", [1.0]),
+        ("positions", "voxel_size", None),
+        ("encoder", "hidden_size", "x"),
+        ("encoder", "name", 5),
+        ("head", "temperature", True),
+    ],
+)
+def test_a_recipe_that_was_edited(tmp_path: Path, part: str, name: str, value: object) -> None:
+    values = get_recipe("rooms").to_dict()
+    (tmp_path / RECIPE_FILE).write_text(json.dumps(values))
+    assert load_recipe(tmp_path) == get_recipe("rooms")
+    (tmp_path / RECIPE_FILE).write_text(json.dumps({**values, part: {**values[part], name: value}}))
+    with pytest.raises(ValueError, match=rf"recipe.json: .*{name} is .*, expected"):
+        load_recipe(tmp_path)
+    for whole in ({**values, part: 5}, 5, None):
+        (tmp_path / RECIPE_FILE).write_text(json.dumps(whole))
+        with pytest.raises(ValueError, match="recipe.json: "):
+            load_recipe(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (Siglip, {"patch_size": 0}),
+        (Siglip, {"num_heads": 0}),
+        (Siglip, {"hidden_size": -16}),
+        (Language, {"num_heads": 0}),
+        (Language, {"num_layers": 0}),
+        (Language, {"hidden_size": -28}),
+        (Language, {"num_heads": 14, "num_kv_heads": 4}),
+        (Language, {"hidden_size": 100}),
+        (DataConfig, {"max_frames": 0}),
+        (DataConfig, {"max_frames": -3}),
+    ],
+)
+def test_sizes_that_nothing_has(kind: type, values: dict) -> None:
+    with pytest.raises(ValueError, match=f"{list(values)[-1]}.*(must be at least 1|expected each to be a multiple)"):
+        kind(**values)
 
 
 def test_an_unknown_recipe() -> None:

@@ -131,6 +131,58 @@ def test_files_that_are_no_answers(answers, tmp_path: Path) -> None:
         score_file("sqa3d", file)
 
 
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "change", "told"),
+    [
+        ("scanrefer", {"pred_response": [NAN] * 6}, "sample_id 3.*pred_response is .nan.*expected a box of 6 finite"),
+        ("scanrefer", {"pred_response": [10**400] * 6}, "expected a box of 6 finite"),
+        ("scanrefer", {"gt_response": [[1, 2]]}, "expected a box of 6 finite"),
+        ("scanrefer", {"sample_id": []}, "sample_id is .., expected a text or a whole number"),
+        ("scanrefer", {"sample_id": True}, "sample_id is True, expected a text or a whole number"),
+        ("multi3drefer", {"scores": [NAN] * 9}, "scores is .* expected a list of finite numbers"),
+        ("multi3drefer", {"scores": []}, "expected a list of finite numbers, one at least"),
+        ("multi3drefer", {"objects": None}, "expected a list of boxes"),
+        ("multi3drefer", {"objects": []}, "has 9 scores for 0 objects"),
+        ("multi3drefer", {"temperature": 0}, "expected a number above 0"),
+        ("scan2cap", {"pred_response": None}, "pred_response is None, expected a text"),
+        ("scan2cap", {"gt_response": "one text"}, "expected a list of texts"),
+        ("scan2cap", {"question_type": []}, "question_type is .., expected a text"),
+        ("sqa3d", {"pred_response": 5}, "answer 4 of 42 .sample_id 220602000003.: pred_response is 5, expected a text"),
+    ],
+)
+def test_a_line_of_which_nothing_can_be_made_is_named(answers, benchmark: str, change: dict, told: str) -> None:
+    file = answers(benchmark)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[3] |= change
+    file.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(ValueError, match=told):
+        score_file(benchmark, file)
+
+
+def test_answers_to_another_benchmark_are_not_scored(answers) -> None:
+    with pytest.raises(ValueError, match="it is one to 'scanQA', expected answers to 'sqa3d'"):
+        score_file("sqa3d", answers("scanqa"))
+
+
+def test_a_file_without_answers_is_no_submission(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    for content in ("", "\n\n"):
+        file.write_text(content)
+        with pytest.raises(ValueError, match="the answers file is empty"):
+            score_file("scanrefer", file)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_blank_lines_and_a_byte_order_mark_do_no_harm(answers) -> None:
+    file = answers("sqa3d")
+    scores = score_file("sqa3d", file).scores
+    file.write_text("\ufeff" + file.read_text().replace("\n", "\r\n\r\n"))
+    assert score_file("sqa3d", file).scores == scores
+
+
 def test_scanqa_test_splits_give_a_submission(tmp_path: Path) -> None:
     """Annotations without answers -> records -> answers -> what ScanQA's server takes."""
     folder = tmp_path / "benchmark/scanqa"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from llava.cli import main
-from llava.recipes import RECIPES
-from llava.session import PUBLISHED, Training, run_everything, trainable_recipe
+from llava.recipes import RECIPES, get_recipe
+from llava.session import PUBLISHED, Training, run_everything, settings_of, trainable_recipe
 from llava.tasks import TASKS
 
 
@@ -115,3 +115,11 @@ def test_a_capture_that_does_not_say_which_way_is_up(
     main(["scene", "info", str(capture)])
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
     assert len(told) == 1 and "no axis alignment is recorded" in told[0]
+
+
+def test_published_targets_need_ground_truth_boxes(tmp_path: Path) -> None:
+    """Object ids would be taken for numbers of proposals, and the model taught nonsense in silence."""
+    recipe = get_recipe("rooms")
+    published = replace(recipe, compat="video3d", data=replace(recipe.data, train_boxes="pred"))
+    with pytest.raises(ValueError, match="--data.train-boxes pred offers others: train with gt or gt[+]pred"):
+        settings_of(Training(published, tmp_path, tmp_path))

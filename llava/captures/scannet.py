@@ -35,7 +35,7 @@ PICKLE_ALLOWED = {
 # What the unpickler raises over damaged bytes.
 DAMAGED_PICKLE = (
     *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
-    *(MemoryError, OverflowError, TypeError, ValueError),
+    *(MemoryError, OverflowError, RecursionError, TypeError, ValueError),
 )
 
 
@@ -188,10 +188,14 @@ def _aligns(infos: Path, _changed: int) -> dict[str, np.ndarray]:
     if not isinstance(content, dict) or "data_list" not in content:
         raise ValueError(f"{infos} has no 'data_list': it is no EmbodiedScan info file")
     try:
-        return {
+        aligns = {
             scan["sample_idx"]: np.asarray(scan["axis_align_matrix"], np.float64)
             for scan in content["data_list"]
             if "axis_align_matrix" in scan
         }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{infos} is no EmbodiedScan info file ({error!r}): get it again") from error
+    for scene, align in aligns.items():
+        if align.shape != (4, 4) or not np.isfinite(align).all():
+            raise ValueError(f"{infos}: axis_align_matrix of {scene} is no finite 4x4 matrix: get the file again")
+    return aligns

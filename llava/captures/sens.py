@@ -25,6 +25,7 @@ _SIZES = struct.Struct("<iiIIIIf")  # codecs, colour width and height, depth wid
 _COUNT = struct.Struct("<Q")
 _FRAME = struct.Struct("<16f4Q")  # pose, two time stamps in microseconds, colour bytes, depth bytes
 _LONGEST_NAME = 4096
+_LARGEST_SIDE = 1 << 14  # pixels
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,16 @@ class SensFrame:
     def depth(self) -> np.ndarray:
         """Raw depth (H, W) uint16, ``depth_shift`` units a metre, 0 = unknown. ValueError: damaged bytes."""
         width, height = self.depth_size
-        data = self.packed_depth
+        size, data = width * height * 2, self.packed_depth
         if self.depth_codec == "zlib_ushort":
             try:
-                data = zlib.decompress(data)
+                # one byte more than an image has, and not the gigabytes that damaged ones may unpack to
+                data = zlib.decompressobj().decompress(data, size + 1)
             except zlib.error as error:
                 raise ValueError(f"frame {self.index}: the depth cannot be unpacked ({error})") from error
-        if len(data) != width * height * 2:
-            raise ValueError(
-                f"frame {self.index}: depth has {len(data)} bytes, expected {width * height * 2} ({width}x{height})"
-            )
+        if len(data) != size:
+            found = len(data) if len(data) < size else f"more than {size}"
+            raise ValueError(f"frame {self.index}: depth has {found} bytes, expected {size} ({width}x{height})")
         return np.frombuffer(data, "<u2").reshape(height, width)
 
 
@@ -84,6 +85,21 @@ class SensReader:
             self.depth_shift: float = values[6]  # depth units a metre
             (self._count,) = _COUNT.unpack(self._read(file, 8, "header"))
             self._start = file.tell()
+        self._check_header()
+
+    def _check_header(self) -> None:
+        sides = (*self.color_size, *self.depth_size)
+        if not 0 < min(sides) <= max(sides) <= _LARGEST_SIDE:
+            raise ValueError(
+                f"{self.path}: a header with colour of {self.color_size} and depth of {self.depth_size} pixels is "
+                "damaged; copy or download the file again"
+            )
+        most = (self._bytes - self._start) // _FRAME.size
+        if self._count > most:
+            raise ValueError(
+                f"{self.path}: the header tells of {self._count} frames, but the file ends inside the frame {most} of "
+                f"them at the latest ({self._bytes} bytes); copy or download it again"
+            )
         if self.color_codec != "jpeg" or self.depth_codec not in ("zlib_ushort", "raw_ushort"):
             raise ValueError(
                 f"{self.path}: colour is {self.color_codec}, depth is {self.depth_codec}; "

@@ -19,6 +19,7 @@ from llava.types import Batch, Sample
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SAME_BOX = 1e-3  # metres; boxes are float32 here, and records may be rounded
 MATCH_IOU = 0.5  # an offered box is a right answer when it overlaps a target box by this much
 
 
@@ -114,18 +115,23 @@ def ground_target(
     Args:
         rule: "overlap", every box that overlaps a true one enough; "ids", the published one, takes the sample's
             object ids for numbers of boxes, which they are where the true boxes are offered and no id is left out.
+            Where ids have gaps, in scenes that the original drops, the box is found by what it is.
 
     Raises ValueError for an object id beyond the offered boxes.
     """
     target = np.zeros(len(objects) + 1, dtype=bool)
     if rule == "ids":
         ids = [int(number) for number in np.atleast_1d(sample.meta["object_id"])]
-        if any(number >= len(objects) for number in ids):
-            raise ValueError(
-                f"{sample.task} {sample.id}: object {max(ids)} is asked for, but {len(objects)} boxes "
-                "are offered: the published mode trains on ground-truth boxes (--data.train-boxes gt) without gaps"
-            )
-        target[ids] = True
+        known = rotate_quarter(sample.boxes, turn) if len(sample.boxes) == len(ids) else [np.full(6, np.inf)] * len(ids)
+        for number, box in zip(ids, known, strict=True):
+            same = np.flatnonzero(np.abs(objects - box).max(axis=1) < SAME_BOX)
+            at = int(same[0]) if len(same) and number not in same else number
+            if at >= len(objects):
+                raise ValueError(
+                    f"{sample.task} {sample.id}: object {number} is asked for, but {len(objects)} boxes are offered, "
+                    "none of them its own: the published mode trains on ground-truth boxes (--data.train-boxes gt)"
+                )
+            target[at] = True
     elif len(sample.boxes) and len(objects):
         target[:-1] = iou(objects, rotate_quarter(sample.boxes, turn)).max(axis=1) >= MATCH_IOU
     target[-1] = not target.any()

@@ -36,6 +36,9 @@ class Siglip:
     pooled: Literal["patches", "cells"] = "patches"  # what the grounding head pools over a box
 
     def __post_init__(self) -> None:
+        for name in ("patch_size", "hidden_size", "intermediate_size", "num_heads"):
+            if vars(self)[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {vars(self)[name]}")
         if self.image_size < self.patch_size:
             raise ValueError(f"image_size {self.image_size} holds no patch of {self.patch_size} pixels")
         if self.hidden_size % self.num_heads:

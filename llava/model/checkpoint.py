@@ -5,13 +5,17 @@ Those that Video-3D LLM and LLaVA-Video publish (`llava_qwen`) are read as they 
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
-from llava.model.llava_qwen import KEY_MAPPING, MODEL_TYPE, TOWER, read_llava_qwen_config
+from llava.model.llava_qwen import KEY_MAPPING, MODEL_TYPE, TOWER, read_llava_qwen_config, renamed
 from llava.model.positions import Positions
 from llava.model.scene_lm import SceneLM, SceneLMConfig
 from llava.model.weights import read_shapes, read_tensors, weight_files
@@ -22,6 +26,11 @@ if TYPE_CHECKING:
 
 RECIPE_FILE = "recipe.json"
 
+# What transformers and PyTorch raise over values that they cannot make a configuration or a layer of.
+NO_CONFIG = (
+    *(AttributeError, LookupError, TypeError, ValueError),
+    *(AssertionError, OverflowError, RuntimeError, ZeroDivisionError, StrictDataclassError),
+)
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES = ("*.json", "*.safetensors", "*.bin", "*.txt", "*.jinja")
 
@@ -79,32 +88,41 @@ def load_model(
     """
     folder = locate(checkpoint)
     raw, shapes = read_config(folder), read_shapes(folder)
-    model_type = raw.get("model_type")
-    if model_type == MODEL_TYPE:
+    if is_published(folder, raw):
         config, names = read_llava_qwen_config(folder, raw, shapes), KEY_MAPPING
-    elif model_type == SceneLMConfig.model_type:
-        config, names = SceneLMConfig.from_pretrained(folder), None
     else:
-        raise ValueError(
-            f"{folder / 'config.json'} has model type {model_type!r}, "
-            f"expected {SceneLMConfig.model_type!r} or {MODEL_TYPE!r}"
-        )
+        try:
+            config, names = SceneLMConfig.from_pretrained(folder), None
+        except NO_CONFIG as error:
+            raise ValueError(
+                f"{folder / 'config.json'} is not as this project writes it ({error!r}): get it again"
+            ) from error
     if positions is not None:
         if Positions(**positions).kind != Positions(**config.positions).kind:
             new_parts = (*new_parts, "positions.")
         config.positions = dict(positions)
     tower_is_apart = names is not None and not any(name.startswith(TOWER) for name in shapes)
-    model, report = SceneLM.from_pretrained(
-        folder,
-        config=config,
-        dtype=dtype,
-        key_mapping=names,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # reported below, together with the rest
-    )
-    _check_parameters(folder, report, (*new_parts, *(["encoder.tower."] if tower_is_apart else [])))
     if tower_is_apart:
-        _load_tower(model, locate(raw["mm_vision_tower"]))
+        new_parts = (*new_parts, "encoder.tower.")
+        tower = _tower_folder(folder, raw)  # told of before gigabytes are read
+    _check_shapes(folder, config, shapes if names is None else renamed(shapes), new_parts)
+    with _only_errors("transformers.modeling_utils"):  # its table of what is missing says that all is well
+        model, report = SceneLM.from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            key_mapping=names,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below, together with the rest
+        )
+    _check_parameters(folder, report, new_parts)
+    if tower_is_apart:
+        _load_tower(model, tower)
+    if config.tie_word_embeddings and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
+        raise ValueError(
+            f"{folder / 'config.json'} says tie_word_embeddings, but the weights beside it hold an output embedding of "
+            "their own that differs: set it to false, or get both from one place"
+        )
     return model
 
 
@@ -137,7 +155,23 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         raise ValueError(f"{folder} is not a checkpoint: it holds no config.json")
-    return read_json(path)
+    raw = read_json(path)
+    if not isinstance(raw, dict):
+        raise ValueError(f"{path}: expected the fields of a configuration, found {type(raw).__name__}: get it again")
+    return raw
+
+
+def is_published(folder: Path, raw: dict[str, Any]) -> bool:
+    """Whether a folder with that config.json is as Video-3D LLM and LLaVA-Video publish it, else one of this project's.
+
+    Raises ValueError where it is neither.
+    """
+    kind = raw.get("model_type")
+    if kind not in (MODEL_TYPE, SceneLMConfig.model_type):
+        raise ValueError(
+            f"{folder / 'config.json'} has model type {kind!r}, expected {SceneLMConfig.model_type!r} or {MODEL_TYPE!r}"
+        )
+    return kind == MODEL_TYPE
 
 
 def init_new_tokens(model: SceneLM, vocab_size: int, token_ids: list[int]) -> None:
@@ -161,6 +195,31 @@ def init_new_tokens(model: SceneLM, vocab_size: int, token_ids: list[int]) -> No
                 table[token] = table[:token].float().mean(dim=0).to(table.dtype)
 
 
+@contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    """Keep a library's warnings back. Its level stays as it is, for some look at it to decide what to do."""
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger = logging.getLogger(name)
+    logger.addFilter(is_error)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_error)
+
+
+def _tower_folder(folder: Path, raw: dict[str, Any]) -> Path:
+    """Where the vision tower is that a folder of a language model names; ValueError where it names none."""
+    if not raw.get("mm_vision_tower"):
+        raise ValueError(
+            f"{folder} holds no vision tower ({TOWER}*), and its config.json names none: write the SigLIP folder that "
+            "it was trained with, or that one's id on the hub, to mm_vision_tower"
+        )
+    return locate(raw["mm_vision_tower"])
+
+
 def _load_tower(model: SceneLM, folder: Path) -> None:
     """Fill the vision tower from a SigLIP folder; its last layer, norm and head are not used."""
     own = model.encoder.tower.state_dict()
@@ -174,6 +233,30 @@ def _load_tower(model: SceneLM, folder: Path) -> None:
                 missing.discard(name)
     if missing:
         raise ValueError(f"the vision tower in {folder} lacks, or has in other shapes: {', '.join(sorted(missing))}")
+
+
+def _check_shapes(
+    folder: Path, config: SceneLMConfig, stored: dict[str, tuple[int, ...]], new_parts: tuple[str, ...]
+) -> None:
+    """Raise ValueError as `_check_parameters`, before anything is made of a size that the weights do not have."""
+    try:
+        with torch.device("meta"):
+            model = SceneLM(config)
+    except NO_CONFIG as error:
+        raise ValueError(f"no model can be made of {folder / 'config.json'} ({error!r}): get it again") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    own = set(wanted)
+    if config.tie_word_embeddings:
+        own.discard("language_model.lm_head.weight")
+    own = {name for name in own if not name.startswith("encoder.tower.post_layernorm.")}
+    missing = {name for name in own - set(stored) if not name.startswith(new_parts)}
+    mismatched = [
+        (name, stored[name], wanted[name]) for name in wanted if stored.get(name, wanted[name]) != wanted[name]
+    ]
+    if missing or any(not name.startswith(new_parts) for name, *_ in mismatched):
+        unexpected = {name for name in set(stored) - set(wanted) if not name.startswith("encoder.tower.head.")}
+        report = {"missing_keys": missing, "unexpected_keys": unexpected, "mismatched_keys": mismatched}
+        _check_parameters(folder, report, new_parts)
 
 
 def _check_parameters(folder: Path, report: dict[str, Any], new_parts: tuple[str, ...]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from llava.model.checkpoint import locate, read_config
-from llava.model.llava_qwen import MODEL_TYPE, read_llava_qwen_config, their_name, write_llava_qwen_config
+from llava.model.checkpoint import is_published, locate, read_config
+from llava.model.llava_qwen import read_llava_qwen_config, their_name, write_llava_qwen_config
 from llava.model.scene_lm import SceneLMConfig
 from llava.model.weights import read_shapes, read_tensors, weight_files
 from llava.resumable import replaced, write_json
@@ -38,11 +38,11 @@ def export_llava_qwen(checkpoint: str | Path, out: Path) -> Path:
     Raises:
         ValueError: `out` exists, the checkpoint is none, or the model has what the published code lacks.
     """
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise ValueError(f"{out} exists already: name a folder that does not, or delete it")
     folder = locate(checkpoint)
     raw = read_config(folder)
-    if raw.get("model_type") == MODEL_TYPE:
+    if is_published(folder, raw):
         config, vision = read_llava_qwen_config(folder, raw), None
         rename = str
     else:

@@ -23,6 +23,16 @@ class Language:
     rope_theta: float = 1e6
     initializer_range: float = 0.02  # of random weights; about 1 / sqrt(hidden_size) suits small models
 
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "intermediate_size", "num_layers", "num_heads", "num_kv_heads", "max_positions"):
+            if vars(self)[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {vars(self)[name]}")
+        if self.hidden_size % self.num_heads or self.num_heads % self.num_kv_heads:
+            raise ValueError(
+                f"hidden_size {self.hidden_size}, num_heads {self.num_heads} and num_kv_heads {self.num_kv_heads}: "
+                "expected each to be a multiple of the next"
+            )
+
     @classmethod
     def of(cls, config: Qwen2Config) -> Language:
         """The sizes that a Hugging Face config says."""

@@ -10,6 +10,7 @@ from typing import Any
 from transformers import Qwen2Config
 
 from llava.encoders.siglip import Siglip
+from llava.fields import FLAG, IDS, POINT, POSITIVE, SHARE, SIZE, TEXT, Field, check_fields, one_of
 from llava.model.positions import Positions
 from llava.model.scene_lm import SceneLMConfig, encoder_config
 from llava.resumable import read_json
@@ -30,24 +31,44 @@ NAMES = (  # beginnings of parameter names, theirs and ours
 KEY_MAPPING = {f"^{re.escape(theirs)}": ours for theirs, ours in NAMES}
 TOWER = NAMES[0][0]
 VOCABULARY = "model.embed_tokens.weight"
+LAYER = re.compile(r"model\.layers\.(\d+)\.")
 
-LANGUAGE_KEYS = (
-    "vocab_size",
+LANGUAGE_SIZES = (
     "hidden_size",
     "intermediate_size",
     "num_hidden_layers",
     "num_attention_heads",
     "num_key_value_heads",
-    "hidden_act",
-    "max_position_embeddings",
-    "initializer_range",
-    "rms_norm_eps",
-    "tie_word_embeddings",
-    "attention_dropout",
-    "use_sliding_window",
-    "sliding_window",
-    "max_window_layers",
 )
+LANGUAGE_KEYS: dict[str, Field] = {
+    "vocab_size": SIZE,
+    **dict.fromkeys(LANGUAGE_SIZES, SIZE),
+    "hidden_act": one_of("silu"),
+    "max_position_embeddings": SIZE,
+    "initializer_range": POSITIVE,
+    "rms_norm_eps": POSITIVE,
+    "tie_word_embeddings": FLAG,
+    "attention_dropout": SHARE,
+    "use_sliding_window": FLAG,
+    "sliding_window": SIZE.or_null(),
+    "max_window_layers": Field("a whole number", lambda value: value == 0 or SIZE.holds(value)),
+}
+OTHER_KEYS: dict[str, Field] = {
+    "rope_theta": POSITIVE,
+    # What is read is plain: a model that was trained otherwise would answer, and wrongly.
+    "rope_scaling": one_of(None),
+    "mm_spatial_pool_mode": one_of("bilinear", None),
+    "add_faster_video": one_of(False, None),
+    "mm_vision_tower": TEXT.or_null(),
+    "world_position_embedding_type": TEXT.or_null(),
+    "object_feature_type": TEXT,
+    "voxel_size": POSITIVE,
+    "min_xyz_range": POINT,
+    "max_xyz_range": POINT,
+    "ground_head_temperature": POSITIVE,
+    "ground_token_ids": IDS.or_null(),
+    "coord_token_ids": IDS.or_null(),
+}
 TOWER_KEYS = {  # theirs -> ours
     "image_size": "image_size",
     "patch_size": "patch_size",
@@ -96,6 +117,14 @@ def their_name(ours: str) -> str:
     return found
 
 
+def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """{their name: value} under our names; a name that has no place here stays as it is."""
+    return {
+        next((ours + name.removeprefix(theirs) for theirs, ours in NAMES if name.startswith(theirs)), name): value
+        for name, value in values.items()
+    }
+
+
 def read_llava_qwen_config(
     folder: Path, raw: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]] | None = None
 ) -> SceneLMConfig:
@@ -110,12 +139,16 @@ def read_llava_qwen_config(
             config.json says.
 
     Raises:
-        ValueError: the tower is unknown, or a key asks for something that is not known here.
+        ValueError: the tower is unknown, a size is not said, or a key asks for something that is not known here.
     """
-    language = {key: raw[key] for key in LANGUAGE_KEYS if key in raw}
+    _check_keys(folder, raw, shapes)
+    # Qwen2Config wants floats where JSON may say 1
+    language = {
+        key: float(raw[key]) if field is POSITIVE else raw[key] for key, field in LANGUAGE_KEYS.items() if key in raw
+    }
     if shapes and VOCABULARY in shapes:
         language["vocab_size"] = shapes[VOCABULARY][0]
-    rope = {"rope_type": "default", "rope_theta": raw.get("rope_theta", 1e6)}
+    rope = {"rope_type": "default", "rope_theta": float(raw.get("rope_theta", 1e6))}
     kind = raw.get("world_position_embedding_type")
     match = POSITIONS.fullmatch(kind or "avg-discrete-sin3d")
     if match is None:
@@ -198,12 +231,47 @@ def _sizes(tower: Siglip) -> dict[str, int]:
     return {theirs: vars(tower)[ours] for theirs, ours in TOWER_KEYS.items()}
 
 
+def _check_keys(folder: Path, raw: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]] | None) -> None:
+    path = folder / "config.json"
+    # What Qwen2Config takes instead is no smaller than 7B, and would be built before anything is compared.
+    lacking = [key for key in LANGUAGE_SIZES if key not in raw]
+    if lacking:
+        raise ValueError(
+            f"{path} does not say {', '.join(lacking)}: get the file again from where the weights are from"
+        )
+    try:
+        check_fields(raw, {**LANGUAGE_KEYS, **OTHER_KEYS})
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    heads, shared = raw["num_attention_heads"], raw["num_key_value_heads"]
+    if raw["hidden_size"] % heads or heads % shared:
+        raise ValueError(
+            f"{path}: hidden_size {raw['hidden_size']}, num_attention_heads {heads} and num_key_value_heads {shared}: "
+            "expected each to be a multiple of the next"
+        )
+    rows = (shapes or {}).get(VOCABULARY, (1, 1))
+    if len(rows) != 2 or rows[0] == 0:
+        raise ValueError(f"the weights in {folder}: {VOCABULARY} is {rows}, expected a row of numbers for each token")
+    layers = {int(found[1]) for name in shapes or () if (found := LAYER.match(name))}
+    if layers and raw["num_hidden_layers"] > max(layers) + 1:
+        raise ValueError(
+            f"{path}: num_hidden_layers is {raw['num_hidden_layers']}, the weights beside it have {max(layers) + 1} "
+            "layers: they are of different models, or some files of weights are missing"
+        )
+
+
 def _tower_fields(folder: Path, raw: Mapping[str, Any]) -> dict[str, int]:
     named = raw.get("mm_vision_tower") or ""
     for path in (folder / "vision_config.json", Path(named) / "config.json" if named else folder / "nowhere"):
         if path.exists():
             vision = read_json(path)
-            vision = vision.get("vision_config", vision)
+            vision = vision.get("vision_config", vision) if isinstance(vision, dict) else vision
+            if not isinstance(vision, dict):
+                raise ValueError(f"{path}: expected the sizes of a vision tower, found {type(vision).__name__}")
+            try:
+                check_fields(vision, dict.fromkeys(TOWER_KEYS, SIZE))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
             return {ours: vision.get(theirs, vars(Siglip())[ours]) for theirs, ours in TOWER_KEYS.items()}
     name = named.rsplit("/", 1)[-1]
     if name not in KNOWN_TOWERS:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 
 from llava.resumable import read_json
 
+REFUSED = re.compile(r"GLOBAL ([\w.]+)")  # as PyTorch tells of what its unpickler does not call
 KINDS = ("model.safetensors", "pytorch_model.bin")  # the first that is there is read
 
 
@@ -21,16 +24,30 @@ def weight_files(folder: Path) -> list[Path]:
     Raises ValueError when a file that the index names is not there, or the index is damaged.
     """
     for name in KINDS:
-        if (folder / name).exists():
+        if (folder / name).is_file():
             return [folder / name]
         index = folder / f"{name}.index.json"
         if index.exists():
-            files = [folder / name for name in sorted(set(read_json(index)["weight_map"].values()))]
-            missing = [path.name for path in files if not path.exists()]
+            files = [folder / name for name in sorted(set(_weight_map(index).values()))]
+            missing = [path.name for path in files if not path.is_file()]
             if missing:
                 raise ValueError(f"{index} names files that are not there: {', '.join(missing)}; get them too")
             return files
     return []
+
+
+def _weight_map(index: Path) -> dict[str, str]:
+    """{tensor: file} of an index; ValueError where it tells no such thing."""
+    content = read_json(index)
+    files = content.get("weight_map") if isinstance(content, dict) and "metadata" in content else None
+    if not isinstance(files, dict) or not all(
+        isinstance(name, str) and Path(name).name == name for name in files.values()
+    ):
+        raise ValueError(
+            f'{index} is no index of weights: expected {{"metadata": {{...}}, "weight_map": {{tensor: file of this '
+            "folder}}: get it again"
+        )
+    return files
 
 
 def read_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
@@ -65,7 +82,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
     try:
         if path.suffix == ".bin":
             mapped = zipfile.is_zipfile(path)  # files of old PyTorch are none, and are read whole
-            yield from torch.load(path, map_location="cpu", weights_only=True, mmap=mapped).items()
+            yield from _tensors(path, torch.load(path, map_location="cpu", weights_only=True, mmap=mapped))
         else:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118
@@ -74,6 +91,22 @@ def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:
         raise ValueError(_damaged(path, error)) from error
 
 
+def _tensors(path: Path, content: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected tensors by name, found {type(content).__name__}: get it again")
+    for name, tensor in content.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            raise ValueError(
+                f"{path}: expected tensors by name, found {type(tensor).__name__} under {name!r}: keep the model's "
+                "state_dict only"
+            )
+        yield name, tensor
+
+
 def _damaged(path: Path, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return f"{path} is damaged, cut short, or holds more than tensors ({reason}): copy it or train it again"
+    text = str(error).strip() or type(error).__name__
+    found = REFUSED.search(text)
+    if found is not None:
+        return f"{path} wants to call {found[1]}, which is refused: weights are tensors, of which no code is run"
+    reason = text.partition("WeightsUnpickler error: ")[2].strip().splitlines() or text.splitlines()
+    return f"{path} is damaged, cut short, or holds more than tensors ({reason[0].strip()}): copy it or train it again"

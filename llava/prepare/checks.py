@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.images import JPEG_END, PNG_END, TAIL
+from llava.captures.images import JPEG_END, PNG_END, TAIL, color_size
 from llava.captures.sens import SensReader
 from llava.prepare.layout import Layout
 from llava.prepare.scans import read_mesh
@@ -29,6 +29,8 @@ def check_video(layout: Layout, split: str, scene: str) -> Remarks:
     if not layout.sens(scene).exists():
         return None
     reader = SensReader(layout.sens(scene))
+    if len(reader) == 0:
+        raise ValueError(f"{layout.sens(scene)} holds no frame: copy or download it again")
     for _ in reader.frames(every=max(len(reader), 1)):  # goes from frame to frame without reading the pictures
         pass
     return [SMALL_COLOR] if reader.color_size == SMALL else []
@@ -71,10 +73,12 @@ def check_posed_images(layout: Layout, split: str, scene: str) -> Remarks:
     names = set(os.listdir(folder))
     stems = sorted({name.split(".")[0] for name in names if name[0].isdigit()})
     wanted = {f"{stem}.{kind}" for stem in stems for kind in ("jpg", "png", "txt")}
-    missing = sorted((wanted | {"intrinsic.txt", "depth_intrinsic.txt"}) - names)
+    cameras = {"intrinsic.txt", "depth_intrinsic.txt"}
+    missing = sorted((wanted | cameras) - names)
     cut = [name for name in sorted(wanted & names) if not _has_end(folder / name)]
     poses = {name: _is_finite(folder / name) for name in sorted(wanted & names) if name.endswith(".txt")}
     cut += [name for name, finite in poses.items() if finite is None and name not in cut]
+    cut += [name for name in sorted(cameras & names) if not _is_finite(folder / name)]
     problems = [f"lacks {', '.join(missing[:SHOWN])}"] * bool(missing) + [f"cut: {', '.join(cut[:SHOWN])}"] * bool(cut)
     if not stems:
         problems.append("holds no frame")
@@ -82,7 +86,11 @@ def check_posed_images(layout: Layout, split: str, scene: str) -> Remarks:
         problems.append("has no frame with a finite pose")
     if problems:
         raise ValueError(f"{folder} {'; '.join(problems)}; delete the folder and run `llava prepare` again")
-    return [LOST_POSES] * (not all(poses.values())) + [SMALL_COLOR] * (_color_size(folder / f"{stems[0]}.jpg") == SMALL)
+    try:
+        size = color_size(folder / f"{stems[0]}.jpg")
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}; delete the folder and run `llava prepare` again") from error
+    return [LOST_POSES] * (not all(poses.values())) + [SMALL_COLOR] * (size == SMALL)
 
 
 def _has_end(path: Path) -> bool:
@@ -94,16 +102,9 @@ def _has_end(path: Path) -> bool:
 
 
 def _is_finite(path: Path) -> bool | None:
-    """Whether a pose is finite; None where the file holds no 4x4 numbers."""
+    """Whether a matrix is finite; None where the file holds no 4x4 numbers."""
     try:
         values = np.array(path.read_text().split(), np.float64)
     except ValueError:
         return None
     return bool(np.isfinite(values).all()) if values.size == 16 else None
-
-
-def _color_size(path: Path) -> tuple[int, int]:
-    from PIL import Image
-
-    with Image.open(path) as image:  # reads the header only
-        return image.size

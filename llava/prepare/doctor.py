@@ -182,13 +182,15 @@ def _entry_rows(layout: Layout, splits: dict[str, list[str]]) -> Iterable[Row]:
 
 def _entries(path: Path, read: Callable, names: list[str], remedy: str, needed: bool = True, raw: bool = False) -> Row:
     broken: tuple[str, ...] = ()
-    known: Iterable[str] = ()
+    known: set[str] = set()
     if path.exists():
         try:
-            known = read(path)
+            known = set(read(path))
         except ValueError as error:
             broken = (str(error),)
-    return Row(path.name, len(set(names) & set(known)), len(names), broken, remedy, raw, needed)
+        except (AttributeError, LookupError, TypeError) as error:
+            broken = (f"{path} has no entry a scene, as it should ({error!r}): delete it, then get or make it again",)
+    return Row(path.name, len(set(names) & known), len(names), broken, remedy, raw, needed)
 
 
 def _benchmark_rows(layout: Layout, task: Task, rooms: bool) -> Iterable[Row]:

@@ -79,7 +79,12 @@ class Layout:
                 f"{folder} has none of ScanNet's lists scannetv2_{{train,val,test}}.txt: get them with ScanNet, "
                 "or make rooms with `llava rooms make`"
             )
-        scenes = {split: path.read_text().split() for split, path in found.items()}
+        try:
+            scenes = {split: path.read_text(encoding="utf-8-sig").split() for split, path in found.items()}
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"a list in {self.split_list('train').parent} is no text ({error}): get it again"
+            ) from error
         seen: dict[str, str] = {}
         for split, names in scenes.items():
             for name in names:

@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from llava.captures.sens import SensReader
+from llava.captures.sens import SensFrame, SensReader
 from llava.resumable import replaced
 
 SAMPLED_EVERY = 10  # ScanNet films at 30 Hz; its users keep 3 frames a second
+MILLIMETRES = 1000  # depth units a metre
 LONG = 320  # frames from which a video is thinned out: 32 frames must be left to choose from
 
 
@@ -32,12 +33,17 @@ def extract_frames(sens: Path, out: Path, every: int | None = None, compat: Lite
     from PIL import Image
 
     reader = SensReader(sens)
+    if reader.depth_shift != MILLIMETRES:
+        raise ValueError(
+            f"{sens}: depth has {reader.depth_shift:g} units a metre, ScanNet's and posed images have 1000: write the "
+            "file again with that depth shift"
+        )
     count = 0
     with replaced(out) as folder:
         folder.mkdir()
         for frame in reader.frames(every or usual_step(len(reader))):
             stem = folder / f"{frame.index:05d}"
-            color = _encoded_again(frame.color) if compat == "video3d" else frame.color
+            color = _encoded_again(frame) if compat == "video3d" else frame.color
             stem.with_suffix(".jpg").write_bytes(color)
             # level 1 writes 4 times faster than the default for 10 % more bytes
             Image.fromarray(frame.depth()).save(stem.with_suffix(".png"), compress_level=1)
@@ -54,9 +60,12 @@ def _matrix_text(matrix: np.ndarray) -> str:
     return "".join(" ".join(f"{value:.6f}" for value in row) + "\n" for row in matrix)
 
 
-def _encoded_again(jpeg: bytes) -> bytes:
+def _encoded_again(frame: SensFrame) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(jpeg)).convert("RGB").save(buffer, "JPEG", quality=75)
+    try:
+        Image.open(io.BytesIO(frame.color)).convert("RGB").save(buffer, "JPEG", quality=75)
+    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+        raise ValueError(f"frame {frame.index}: the colour image cannot be decoded ({error})") from error
     return buffer.getvalue()

@@ -34,4 +34,9 @@ def read_voxels(path: Path) -> dict[str, np.ndarray]:
     content = read_pickle(path)
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected {{scene: voxels}}, found {type(content).__name__}")
-    return {scene: np.asarray(voxels, np.int16).reshape(-1, 3) for scene, voxels in content.items()}
+    try:
+        return {scene: np.asarray(voxels, np.int16).reshape(-1, 3) for scene, voxels in content.items()}
+    except (OverflowError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected voxels of three whole numbers, found others ({error}): delete it and run `llava prepare`"
+        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from types import ModuleType
@@ -11,6 +12,7 @@ from typing import Any
 
 from llava.resumable import end_with_parent
 
+KNOCKING = 10  # seconds in which a cluster's port must answer
 FEW = 3  # scenes for which starting processes takes longer than the work
 
 
@@ -110,10 +112,18 @@ def _connected(address: str, count: int | None) -> ModuleType:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster of our own reports to nobody
             ray.init(address="local", num_cpus=count, include_dashboard=False, log_to_driver=False)
         else:
+            _knock(address)
             ray.init(address=address, log_to_driver=False)
-    except (ConnectionError, ValueError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise ValueError(f"there is no Ray cluster at {address!r} ({error}): start one with `ray start`") from error
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where HOST:PORT does not answer: Ray itself would try for minutes, and then end the program."""
+    host, _, port = address.rpartition(":")
+    if "://" not in address and host and port.isdecimal():
+        socket.create_connection((host, int(port)), KNOCKING).close()
 
 
 def _attempt(function: Callable, arguments: tuple) -> tuple[Any, str | None]:

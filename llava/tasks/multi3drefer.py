@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import BOXES, NUMBERS, POSITIVE
 from llava.metrics.grounding import TEMPERATURE, close_objects, likely_objects, set_f1
 from llava.resumable import read_json
 from llava.tasks.scanrefer import QUESTION, THRESHOLDS
@@ -61,9 +62,16 @@ def score(records: Sequence[Record], data: Path | None = None) -> dict[str, floa
     """F1 at IoU 0.25 and 0.5, overall and by kind of target, twice: "f1" with the objects chosen as published, by
     probability mass, and "close_f1" with ours (`close_objects`), which can find several targets it is sure of.
 
-    Lines without `temperature`, as the reference writes them, are read with the published one.
+    Lines without `temperature`, as the reference writes them, are read with the published one. ValueError: a line has
+    not one score more than objects.
     """
     check_gold(records)
+    for line in records:
+        if len(line["scores"]) != len(line["objects"]) + 1:
+            raise ValueError(
+                f"the answer to {line['sample_id']} has {len(line['scores'])} scores for {len(line['objects'])} "
+                "objects: expected one an object, and one for there being no such object"
+            )
     scores = {}
     for rule, choose in (("f1", likely_objects), ("close_f1", close_objects)):
         values = []
@@ -92,6 +100,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"scores": NUMBERS, "objects": BOXES, "gt_response": BOXES.or_null(), "temperature": POSITIVE},
     protocols={"published": rf"(({'|'.join(KINDS)})_)?f1@.*"},
     annotated={"train": (43_838, None), "val": (11_120, None)},
     recorded={"train": 43_838, "val": 11_120},

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from llava.fields import BOX, NUMBERS, TEXT, TEXTS
 from llava.geometry.boxes import corners, iou
 from llava.metrics.captions import score_captions
 from llava.metrics.grounding import pair_iou
@@ -257,6 +258,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"pred_response": TEXT, "gt_response": TEXTS.or_null(), "ious": NUMBERS, "object_name": TEXT, "box": BOX},
     protocols={"published": r"bleu\d|cider|meteor|rouge_l", "strict": ".*@.*"},
     annotated={"train": (36_665, 562), "val": (9_508, 141)},
     recorded={"train": 36_665, "val": 2_068},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import TEXT, TEXTS
 from llava.metrics.answers import cleaned_exact, exact, refined
 from llava.metrics.captions import score_captions
 from llava.resumable import read_json
@@ -108,6 +109,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"sample_id": TEXT, "pred_response": TEXT, "gt_response": TEXT.or_null(), "answers": TEXTS},
     protocols={"published": r"em|bleu\d|cider|meteor|rouge_l", "strict": "em", "refined": "em_cleaned|em_refined"},
     annotated={
         "train": (25_563, 562),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from llava.captures.scannet import read_label_table
+from llava.fields import BOX, NAME
 from llava.geometry.boxes import corners
 from llava.metrics.grounding import best_object, pair_iou
 from llava.resumable import read_json
@@ -146,6 +147,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"pred_response": BOX.or_null(), "gt_response": BOX.or_null(), "object_id": NAME, "ann_id": NAME},
     annotated={"train": (36_665, 562), "val": (9_508, 141)},
     recorded={"train": 36_665, "val": 9_508},
     submission=submission,

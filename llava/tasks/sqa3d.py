@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from llava.fields import TEXT
 from llava.metrics.answers import cleaned_exact, refined
 from llava.resumable import read_json
 from llava.tasks.task import Record, Task, check_gold, check_scene, known_scenes, percent, record
@@ -80,6 +81,7 @@ TASK = Task(
     convert=convert,
     answer=answer,
     score=score,
+    fields={"pred_response": TEXT, "gt_response": TEXT.or_null()},
     protocols={"published": "(.*_)?em", "refined": "(.*_)?em_refined"},
     annotated={"train": (26_623, None), "val": (3_261, None), "test": (3_519, None)},
     recorded={"val": 3_261, "test": 3_519},

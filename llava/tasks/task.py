@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from llava.fields import NAME, TEXT, Field, check_fields
 from llava.resumable import read_json, write_json
 from llava.types import Prediction, Sample
 
@@ -39,6 +40,7 @@ class Task:
     convert: Callable[[Path, str], list[Record] | None]  # raw annotations -> records; None: the split is not there
     answer: Callable[[Prediction], Record]  # the fields of an answer line that are the benchmark's own
     score: Callable[[Sequence[Record], Path | None], dict[str, float]]  # answer lines -> numbers, times 100
+    fields: Mapping[str, Field]  # of an answer line, those that are the benchmark's own
     published_split: str = "val"
     # protocol -> regular expression of the score keys that belong to it; one that is left out is as "published"
     protocols: Mapping[str, str] = field(default_factory=lambda: {"published": ".*"})
@@ -92,9 +94,28 @@ class Task:
             **extra,
         }
 
+    def check_lines(self, records: Sequence[Record]) -> None:
+        """Raise ValueError for the first line that answers another benchmark, or holds what nothing can be made of.
+
+        What lines lack is not looked for: it depends on what is to be made of them.
+        """
+        fields = {"sample_id": NAME, "question_type": TEXT, "scene": TEXT, **self.fields}
+        for number, line in enumerate(records, start=1):
+            try:
+                if line.get("dataset", self.dataset) != self.dataset:
+                    raise ValueError(f"it is one to {line['dataset']!r}, expected answers to {self.dataset!r}")
+                check_fields(line, fields)
+            except ValueError as error:
+                raise ValueError(
+                    f"answer {number} of {len(records)} (sample_id {line.get('sample_id')}): {error}"
+                ) from error
+
     def submit(self, records: Sequence[Record], answers: Path) -> Path | None:
-        """Write what the benchmark's server takes beside the answers file; None when any line has a gold answer."""
-        if self.submission is None or any(line["gt_response"] is not None for line in records):
+        """Write what the benchmark's server takes beside the answers file.
+
+        Returns None, having written nothing, where a line has a gold answer or there is no line.
+        """
+        if self.submission is None or not records or any(line["gt_response"] is not None for line in records):
             return None
         out = answers.with_suffix(".submission.json")
         write_json(out, self.submission(records))

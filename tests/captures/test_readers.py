@@ -197,6 +197,47 @@ def test_a_pickle_that_wants_to_run_code_is_refused(tmp_path: Path) -> None:
         read_pickle(path)
 
 
+@pytest.mark.parametrize(
+    "attack",
+    [
+        b"cos\nsystem\n(S'true'\ntR.",
+        b"(S'true'\nios\nsystem\n.",
+        b"(cos\nsystem\nS'true'\no.",
+        b"cbuiltins\ngetattr\n(cnumpy\nndarray\nS'__class__'\ntR.",
+        b"ccopyreg\n_reconstructor\n(cnumpy\nndarray\ncbuiltins\nobject\nNtR.",
+        b"\x80\x04\x8c\x05numpy\x8c\x11ndarray.__class__\x93.",
+        b"\x80\x04\x8c\x08builtins\x94\x8c\x04eval\x94\x93\x8c\x011\x85R.",  # names by way of the memo
+        b"(dS'data_list'\n((lp0\n(dS'deep'\ncsubprocess\nPopen\n(S'true'\ntRsas.",
+        b"cnumpy\nload\n(S'/etc/passwd'\ntR.",
+        b"cnumpy.testing._private.utils\nrunstring\n(S'1'\n(dtR.",
+        b"\x82\x01.",  # copyreg's extension registry
+        b"Pwhatever\n.",  # a persistent id
+        b"cnumpy\nndarray\n((I99999999999999\ntS'<f8'\ntR.",
+        b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntS'b'\ntR.",
+        b"\x80\x05\x97.",  # a buffer that travels apart
+        b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.",
+        b"",
+        b"\x80\xff.",
+    ],
+)
+def test_no_crafted_pickle_is_more_than_refused(tmp_path: Path, attack: bytes) -> None:
+    path = tmp_path / "evil.pkl"
+    path.write_bytes(attack)
+    with pytest.raises(ValueError, match=r"evil.pkl cannot be read as a pickle of plain data"):
+        read_pickle(path)
+
+
+@pytest.mark.parametrize("align", [np.eye(3), np.full((4, 4), np.nan), 5.0])
+def test_an_alignment_of_the_infos_that_is_none(posed_images: Path, align) -> None:
+    """Not a finite 4x4 it would move every frame to nowhere, or drop each for a reason of its own."""
+    folder = posed_images.parents[2] / "embodiedscan"
+    folder.mkdir()
+    scans = {"data_list": [{"sample_idx": "scannet/scene0000_00", "axis_align_matrix": align}]}
+    (folder / "embodiedscan_infos_val.pkl").write_bytes(pickle.dumps(scans))
+    with pytest.raises(ValueError, match="axis_align_matrix of scannet/scene0000_00 is no finite 4x4 matrix"):
+        open_scene(posed_images)
+
+
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_plain_pickles_of_any_protocol_are_read(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "plain.pkl"

@@ -1,9 +1,12 @@
+import tracemalloc
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llava.captures.sens import SensReader, write_sens
+from llava.captures.sens import SensFrame, SensReader, write_sens
 
 CAMERA = np.array([[100.0, 0, 4], [0, 100, 3], [0, 0, 1]])
 
@@ -52,6 +55,47 @@ def test_a_cut_file_says_where_it_ends(tmp_path):
     path.write_bytes(b"ply\nformat binary")
     with pytest.raises(ValueError, match="only version 4"):
         SensReader(path)
+
+
+def test_cut_anywhere_it_is_an_error_of_ours(tmp_path):
+    path = tmp_path / "a.sens"
+    make(path, 2)
+    whole = path.read_bytes()[:-8]  # without the count of inertial measurements, which nothing reads
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=r"a\.sens: .*(ends inside|no \.sens file)"):
+            list(SensReader(path))
+
+
+@pytest.mark.parametrize("count", [4, 1 << 32, (1 << 64) - 1])
+def test_a_count_of_frames_that_the_file_cannot_hold(tmp_path, count):
+    path = tmp_path / "a.sens"
+    make(path)
+    content = bytearray(path.read_bytes())
+    start = 4 + 8 + len("StructureSensor") + 4 * 64 + 28
+    content[start : start + 8] = count.to_bytes(8, "little")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="ends inside the frame [0-9] of"):
+        list(SensReader(path))
+
+
+@pytest.mark.parametrize("sizes", [{"depth_size": (0, 0)}, {"color_size": (0, 12)}, {"color_size": (1 << 31, 12)}])
+def test_sizes_that_no_image_has(tmp_path, sizes):
+    path = tmp_path / "a.sens"
+    make(path, 0, **sizes)
+    with pytest.raises(ValueError, match=r"a header with colour of \(.* is damaged"):
+        SensReader(path)
+
+
+def test_depth_that_unpacks_to_gigabytes_does_not(tmp_path):
+    bomb = zlib.compress(bytes(1 << 26), 9)
+    frame = SensFrame(0, b"", bomb, np.eye(4), (8, 6), "zlib_ushort")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="frame 0: depth has more than 96 bytes, expected 96"):
+        frame.depth()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 22
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):

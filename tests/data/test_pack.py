@@ -52,6 +52,24 @@ def test_a_pack_is_its_prefix_and_its_branches(tiny_tokenizer) -> None:
     assert packed.ground_targets.shape == (1, 4)
 
 
+def test_published_targets_are_the_boxes_of_the_objects_asked_for() -> None:
+    asked = replace(FOUND, meta={"object_id": "2"}, boxes=OBJECTS[2:].astype(float) + 1e-6)
+    assert ground_target(asked, OBJECTS, rule="ids").tolist() == [False, False, True, False], "though 0 overlaps it"
+    turned = ground_target(asked, rotate_quarter(OBJECTS, 1), 1, "ids")
+    assert turned.tolist() == [False, False, True, False]
+    nothing = replace(NOWHERE, meta={"object_id": []})
+    assert ground_target(nothing, OBJECTS, rule="ids").tolist() == [False, False, False, True]
+
+
+def test_published_targets_where_object_ids_have_gaps() -> None:
+    """Boxes 0, 1, 2 are those of objects 0, 2, 5: an id is not the number of its box."""
+    two, five = (replace(FOUND, meta={"object_id": i}, boxes=OBJECTS[at : at + 1]) for i, at in ((2, 1), (5, 2)))
+    assert ground_target(two, OBJECTS, rule="ids").tolist() == [False, True, False, False]
+    assert ground_target(five, OBJECTS, rule="ids").tolist() == [False, False, True, False]
+    both = replace(FOUND, meta={"object_id": [5, 2]}, boxes=OBJECTS[[2, 1]])
+    assert ground_target(both, OBJECTS, rule="ids").tolist() == [False, True, True, False]
+
+
 def test_a_box_is_right_when_it_overlaps_enough() -> None:
     assert ground_target(FOUND, OBJECTS).tolist() == [True, False, True, False]
     apart = replace(FOUND, boxes=np.array([[0.0, 0, 5, 1, 1, 1]]))

@@ -9,6 +9,8 @@ import torch
 from transformers import Qwen2Config
 
 from llava.encoders.siglip import Siglip
+from llava.model.checkpoint import save
+from llava.model.export import export_llava_qwen
 from llava.model.scene_lm import SceneLM, SceneLMConfig
 
 SCENE, GROUND, COORD, EOS = 60, 61, 62, 63
@@ -163,3 +165,11 @@ def kit():
     import sys
 
     return sys.modules[__name__]
+
+
+@pytest.fixture
+def published(kit, tmp_path):
+    """A model as the published code would have written it, and the model."""
+    model = kit.make_model(positions={"kind": "sin3d"})
+    save(model, tmp_path / "ours")
+    return model, export_llava_qwen(tmp_path / "ours", tmp_path / "published")

@@ -172,14 +172,6 @@ def test_llava_qwen_config_of_the_published_model(tmp_path):
         read_llava_qwen_config(tmp_path, raw | {"mm_vision_tower": "openai/clip-vit"})
 
 
-@pytest.fixture
-def published(kit, tmp_path):
-    """A model as the published code would have written it, and the model."""
-    model = kit.make_model(positions={"kind": "sin3d"})
-    save(model, tmp_path / "ours")
-    return model, export_llava_qwen(tmp_path / "ours", tmp_path / "published")
-
-
 def same(first, second) -> bool:
     first, second = first.state_dict(), second.state_dict()
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
@@ -245,7 +237,7 @@ def test_code_in_a_weight_file_is_not_run(published, tmp_path, monkeypatch):
     _, folder = published
     (folder / "model.safetensors").unlink()
     torch.save({"model.norm.weight": Trap()}, folder / "pytorch_model.bin")
-    with pytest.raises(ValueError, match="pytorch_model.bin is damaged, cut short, or holds more than tensors"):
+    with pytest.raises(ValueError, match="pytorch_model.bin wants to call .*open, which is refused"):
         load_model(folder)
     assert not (tmp_path / "trap").exists()
 

@@ -1,4 +1,5 @@
 import json
+import pickle
 import shutil
 from pathlib import Path
 
@@ -196,3 +197,50 @@ def test_poses_that_are_no_use(bare, poses, message):
     posed(Layout(bare).posed_images("scene0000_00"), (64, 48), poses)
     (broken,) = rows(doctor(bare, workers=1))["posed images"].broken
     assert message in broken
+
+
+def test_pictures_and_cameras_that_are_none(bare):
+    layout = Layout(bare)
+    for scene in ("scene0000_00", "scene0011_00"):
+        posed(layout.posed_images(scene), (64, 48), [GOOD])
+    (layout.posed_images("scene0000_00") / "00000.jpg").write_bytes(b"no jpeg\xff\xd9")
+    (layout.posed_images("scene0011_00") / "depth_intrinsic.txt").write_text("1 0 0")
+    picture, camera = rows(doctor(bare, workers=1))["posed images"].broken
+    assert "00000.jpg is neither JPEG nor PNG; delete the folder" in picture
+    assert "cut: depth_intrinsic.txt" in camera
+
+
+def test_a_video_without_frames(bare):
+    path = Layout(bare).sens("scene0000_00")
+    options = {"color_intrinsics": np.eye(3), "depth_intrinsics": np.eye(3), "color_size": (8, 6), "depth_size": (8, 6)}
+    write_sens(path, [], **options)
+    (broken,) = rows(doctor(bare, workers=1))["video (.sens, or posed images)"].broken
+    assert "scene0000_00.sens holds no frame" in broken
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata/scannet_train_gt_box.json", b"5"),
+        ("metadata/scannet_select_frames.json", b"[1]"),
+        ("metadata/scannet_select_frames.json", b'[{"frames": 1}]'),
+        ("metadata/pcd_discrete_0.1.pkl", pickle.dumps({"scene0000_00": [(0, 0, 99999)]})),
+        ("metadata/pcd_discrete_0.1.pkl", pickle.dumps({"scene0000_00": None})),
+        ("embodiedscan/embodiedscan_infos_train.pkl", pickle.dumps([1])),
+        ("embodiedscan/embodiedscan_infos_train.pkl", pickle.dumps({"data_list": [{}]})),
+    ],
+)
+def test_files_of_something_else(bare, name, content):
+    (bare / name).parent.mkdir()
+    (bare / name).write_bytes(content)
+    (broken,) = rows(doctor(bare, workers=1))[Path(name).name].broken
+    assert name in broken
+
+
+def test_a_split_list_of_a_windows_editor(bare):
+    path = Layout(bare).split_list("train")
+    path.write_text("\ufeffscene0000_00\r\nscene0001_00\r\n")
+    assert Layout(bare).splits()["train"] == ["scene0000_00", "scene0001_00"]
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match="a list in .*meta_data is no text"):
+        doctor(bare, workers=1)

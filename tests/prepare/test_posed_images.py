@@ -71,6 +71,24 @@ print("peak MB:", int(peak) // 1024)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from /proc")
+def one_frame(path, color, shift=1000.0):
+    options = {"color_intrinsics": np.eye(3), "depth_intrinsics": np.eye(3), "color_size": (8, 6), "depth_size": (8, 6)}
+    write_sens(path, [(color, np.ones((6, 8), np.uint16), np.eye(4))], depth_shift=shift, **options)
+    return path
+
+
+def test_a_picture_that_is_none_cannot_be_encoded_again(tmp_path):
+    with pytest.raises(ValueError, match="frame 0: the colour image cannot be decoded"):
+        extract_frames(one_frame(tmp_path / "a.sens", b"no jpeg"), tmp_path / "out", compat="video3d")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sens"]
+
+
+def test_depth_in_other_units_is_refused(tmp_path):
+    """Posed images have nowhere to tell of them, and all distances would be wrong."""
+    with pytest.raises(ValueError, match="depth has 5000 units a metre, ScanNet's and posed images have 1000"):
+        extract_frames(one_frame(tmp_path / "a.sens", b"", 5000.0), tmp_path / "out")
+
+
 def test_a_large_file_is_read_frame_by_frame(tmp_path):
     """400 MB of frames in less than 300 MB of memory, all imports of the script included."""
     scene = "scene0000_00"

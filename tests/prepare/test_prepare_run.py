@@ -91,6 +91,13 @@ def test_on_a_ray_cluster_the_same_is_made(data, tmp_path):
     assert made(data) == made(copy)
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "nowhere.invalid:6379", "nonsense"])
+def test_a_cluster_that_is_not_there(data, address):
+    pytest.importorskip("ray")
+    with pytest.raises(ValueError, match=f"there is no Ray cluster at '{address}'"):
+        prepare(data, ray=address)
+
+
 def test_a_cluster_needs_ray(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
     with pytest.raises(ValueError, match=r"Ray is not installed: pip install -e '.\[ray\]'"):

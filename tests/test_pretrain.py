@@ -14,7 +14,7 @@ from llava.data.chat import COORD, GROUND, IGNORE
 from llava.data.pack import MATCH_IOU, ground_target
 from llava.geometry.boxes import iou
 from llava.pretrain import tower as stage_one
-from llava.pretrain.layouts import benchmark_samples, layout
+from llava.pretrain.layouts import benchmark_samples, layout, things_at_places
 from llava.pretrain.packs import ImagePacks
 from llava.pretrain.posters import HANGING, Posters, board, hang
 from llava.pretrain.scores import told_scores
@@ -130,12 +130,12 @@ def test_a_board_has_one_thing_a_cell(corpus: list[Pictures]) -> None:
 
 @pytest.fixture
 def packs(corpus, tiny_recipe, tiny_tokenizer) -> ImagePacks:
-    config = PretrainConfig(word_packs=24)
+    config = PretrainConfig(word_packs=24, room_packs=10, told_rooms=2)
     return ImagePacks(corpus, 6, 5, tiny_recipe.encoder, tiny_tokenizer, tiny_recipe.chat, config)
 
 
 def test_a_pack_is_always_the_same(packs: ImagePacks) -> None:
-    assert len(packs) == 30
+    assert len(packs) == 40
     first, again, other = packs[7], packs[7], packs[8]
     for name in ("input_ids", "labels", "coord_points", "ground_targets"):
         np.testing.assert_array_equal(vars(first)[name], vars(again)[name])
@@ -147,7 +147,7 @@ def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
     tokenizer, hung = packs.tokenizer, []
     for index in range(len(packs)):
         pack = packs[index]
-        assert pack.branch_ids.max() in (5, 20)  # the latter are short questions about places
+        assert pack.branch_ids.max() in (5, 20) or index >= 30  # 20 short questions about places, or all of a room's
         ids = pack.input_ids.tolist()
         assert ids.count(tokenizer.convert_tokens_to_ids(COORD)) == len(pack.coord_points)
         assert ids.count(tokenizer.convert_tokens_to_ids(GROUND)) == len(pack.ground_targets)
@@ -161,17 +161,19 @@ def test_packs_ask_about_what_they_show(packs: ImagePacks) -> None:
 
 
 def test_packs_get_harder(packs: ImagePacks, corpus: list[Pictures]) -> None:
-    """Terse boards of words, boards, told pictures; then pictures to look at. Rooms are told behind the first."""
-    config = PretrainConfig(word_packs=200, terse=0.2, boards=0.5, layouts=0.5, told=0.3, told_rooms=2)
+    """Terse boards of words, boards, told pictures; pictures that must ever more often be looked at; told rooms."""
+    config = PretrainConfig(word_packs=200, terse=0.2, boards=0.5, told=0.6, room_packs=100, told_rooms=2)
     packs = ImagePacks(corpus, 200, 5, packs.encoder, packs.tokenizer, packs.chat, config)
-    assert list(packs.words.indices) == list(range(200)) and list(packs.pictures.indices) == list(range(200, 400))
-    scenes = {start: [packs[start + i].scene.inputs for i in range(32)] for start in (0, 60, 150, 300)}
+    stages = [list(stage.indices) for stage in (packs.words, packs.pictures, packs.rooms)]
+    assert stages == [list(range(200)), list(range(200, 400)), list(range(400, 500))]
+    scenes = {start: [packs[start + i].scene.inputs for i in range(16)] for start in (0, 80, 150, 200, 384, 450)}
     told = {start: [bool((s["words"] >= 0).any()) for s in found] for start, found in scenes.items()}
     blank = {start: [bool((s["pixel_values"] == -1).all()) for s in found] for start, found in scenes.items()}
     placed = {start: [bool(s["valid"].any()) for s in found] for start, found in scenes.items()}
-    assert all(blank[0] + blank[60]) and 0.2 < np.mean(blank[150]) < 0.8 and 0.1 < np.mean(blank[300]) < 0.6
-    assert all(told[0] + told[60] + told[150]) and told[300] == blank[300], "only rooms are told among pictures"
-    assert not any(placed[0]) and any(placed[60]) and any(placed[300])
+    assert all(blank[0] + blank[80]) and not any(blank[150] + blank[200] + blank[384])
+    assert all(told[0] + told[80] + told[150]) and 0.3 < np.mean(told[200]) < 0.9 and np.mean(told[384]) < 0.2
+    assert not any(placed[0]) and any(placed[80]) and any(placed[384])
+    assert told[450] == blank[450] and 0.2 < np.mean(told[450]) < 0.8, "told rooms among pictures to look at"
 
 
 @pytest.mark.parametrize("cells", [2, 6])
@@ -181,8 +183,8 @@ def test_a_room_told_in_words_has_each_thing_at_its_place(cells: int) -> None:
     assert {item.id for item in shown.seen} == {item.id for item in room.items if not item.shell}
     assert len(shown.images) >= 2 and shown.patches.shape == (len(shown.images), 2 * cells, 2 * cells)
     for item in shown.items.values():
-        off = np.abs(shown.places[shown.patches == item.id] - item.box[:3])
-        assert (off <= item.box[3:] / 2 + 1e-9).all(), item.label
+        off = np.abs(shown.places[shown.patches == item.id] - item.box[:3]) - item.box[3:] / 2
+        assert (off <= 1e-9).all() and (off.max(axis=1) >= -1e-9).all(), f"{item.label}: on its box"
     ids = [item.id for item in shown.seen]
     np.testing.assert_array_equal(shown.scene(cells).objects, np.float32([shown.items[i].box for i in ids]))
 
@@ -197,6 +199,8 @@ def test_a_told_room_is_asked_about_as_the_benchmarks_do(packs: ImagePacks) -> N
         asked = [s for s in samples if s.meta["kind"] == name]
         assert all((s.boxes is not None) == (task.kind == "box") for s in asked)
         assert all(s.question.startswith(first) and s.question.endswith(last) for s in asked)
+    asked = replace(packs.config, centers=0.0)
+    packs = ImagePacks(packs.corpus, 6, 5, packs.encoder, packs.tokenizer, packs.chat, asked)
     scene, chosen = packs.told_room(1, np.random.default_rng(0))
     assert len(chosen) == packs.questions and set(map(id, chosen)) <= set(map(id, samples))
     for sample in samples:
@@ -205,11 +209,20 @@ def test_a_told_room_is_asked_about_as_the_benchmarks_do(packs: ImagePacks) -> N
             assert target[-1] == (len(sample.boxes) == 0) and target[:-1].sum() >= len(sample.boxes)
 
 
+def test_everything_is_asked_for_at_its_middle() -> None:
+    room = room_of(1)
+    found = things_at_places(room, np.random.default_rng(0))
+    assert [s.id for s in found] == [item.id for item in room.items if not item.shell]
+    boxes = {item.id: item.box for item in room.items}
+    assert max(np.abs(s.coord - boxes[s.id]).max() for s in found) < 0.3
+    assert all(s.answer.split()[1:] == list(s.meta["words"][1:]) and COORD in s.question for s in found)
+
+
 def test_told_rooms_are_scored_by_benchmark(packs: ImagePacks, tiny_base) -> None:
     from llava.model.checkpoint import load_model
 
     scores = told_scores(load_model(tiny_base), packs, range(2))
-    assert scores.keys() <= set(TASKS) - {"scan2cap"} and scores.keys() & {"scanqa", "sqa3d"}
+    assert scores.keys() <= {*TASKS, "point"} - {"scan2cap"} and scores
     assert all(0 <= share <= 100 for share in scores.values())
 
 

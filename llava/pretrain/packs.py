@@ -107,7 +107,7 @@ class ImagePacks(Dataset):
         return scene, samples
 
     def told_room(self, index: int, rng: np.random.Generator) -> tuple[SceneInputs, list[Sample]]:
-        """Room number `index` told in words, and the questions of the benchmarks about it; or only what stands where."""
+        """Room number `index` told in words, and what the benchmarks ask about it, or only what stands where."""
         size, cells = self.encoder.image_size, self.encoder.cells
         room = room_of(index)
         shown = layout(room, size, size // self.encoder.patch_size, cells, rng)

@@ -155,19 +155,28 @@ def pack_attention(
     if dropout:
         raise ValueError(f"attention dropout is {dropout}, but scene packs know none: set attention_dropout to 0")
     if isinstance(attention_mask, BlockMask):
+        query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embedding leaves float32
         return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling)[0], None
     if not isinstance(attention_mask, list):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    return _attend_row_by_row(query, key, value, attention_mask, scaling), None
+
+
+@torch.compiler.disable  # each pack has other lengths, for which all would be compiled anew
+def _attend_row_by_row(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, rows: list[RowBlocks], scaling: float
+) -> torch.Tensor:
+    """(B, heads, T, d) -> (B, T, heads, d), in the precision of ``value``."""
     groups = query.shape[1] // key.shape[1]
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     with torch.autocast(query.device.type, enabled=False):
-        rows = [
+        attended = [
             (_attend_in_blocks if blocks.mask is None else _attend_with_kernel)(
                 query[b].to(value.dtype) * scaling, key[b].to(value.dtype), value[b], blocks
             )
-            for b, blocks in enumerate(attention_mask)
+            for b, blocks in enumerate(rows)
         ]
-    return torch.stack(rows), None
+    return torch.stack(attended)
 
 
 def _attend_in_blocks(

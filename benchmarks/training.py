@@ -9,7 +9,7 @@ but its vocabulary is Qwen2's. Prefixes are text unless frames are counted, so t
 
 from __future__ import annotations
 
-import resource
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from statistics import median
 import torch
 import tyro
 from baselines.training import Scene, learn_apart, learn_by_dense_mask, learn_on_a_cache
-from measure import growth_exponent, in_child, interleaved, table, write
+from measure import growth_exponent, in_child, interleaved, table, tree_mb, write
 from transformers import Qwen2Config
 
 from llava.encoders.siglip import Siglip
@@ -102,9 +102,9 @@ APART, PACKED = tuple(WAYS)[:2]
 
 
 def step(way: str, work: Work) -> tuple[float, float]:
-    """Make the model and let it learn once: megabytes at most in use before, and the loss. For `in_child`."""
+    """Make the model and let it learn once: megabytes in use before that, and the loss. For `in_child`."""
     model, scene = build(work), draw(work)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024e-6
+    before = tree_mb(os.getpid())
     return before, WAYS[way](model, scene)
 
 

@@ -118,13 +118,13 @@ def peaks(works: Sequence[tuple[str, Work]]) -> list[list]:
     return rows
 
 
-def seconds(works: Sequence[Work], repeats: int, way: str = PACKED) -> list[float]:
-    """Median seconds of a step of each, taken in turns; all must have one model."""
+def seconds(works: Sequence[Work], repeats: int) -> list[float]:
+    """Median seconds of a pack's step for each, taken in turns; all must have one model."""
     model, scenes = build(works[0]), [draw(work) for work in works]
 
     def one(scene: Scene) -> None:
         model.zero_grad()
-        WAYS[way](model, scene)
+        learn_packed(model, scene)
 
     timed = interleaved({str(i): lambda scene=scene: one(scene) for i, scene in enumerate(scenes)}, repeats)
     return [median(values) for values in timed.values()]

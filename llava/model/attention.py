@@ -21,8 +21,9 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-# Tokens of a prefix from which torch's kernel is taken on a CPU: plain products are quicker for short ones (up to twice
-# in bfloat16), but keep matrices of the prefix's squared length for the backward pass. See benchmarks/training.md.
+# Tokens of a prefix from which torch's kernel is taken on a CPU. Plain products keep matrices of the prefix's squared
+# length for the backward pass. Forward and backward, 4 heads of 64, one thread, seconds by products / by the kernel:
+# prefix of 1,000 tokens 0.046 / 0.034, of 6,000 2.7 / 0.84; 16 branches of 60 beside it 0.066 / 0.088, 0.49 / 0.36.
 LONG_PREFIX = 1500
 
 
@@ -182,7 +183,7 @@ def _attend_row_by_row(
 def _attend_in_blocks(
     query_HTd: torch.Tensor, key_HTd: torch.Tensor, value_HTd: torch.Tensor, blocks: RowBlocks
 ) -> torch.Tensor:
-    """One row: (T, H, d), zeros where there is padding. Plain products: twice as fast as SDPA's kernel on a CPU."""
+    """One row: (T, H, d), zeros where there is padding. Plain products, for short prefixes."""
     tokens, (count, length) = query_HTd.shape[1], blocks.places.shape
     shared_key_HPd, shared_value_HPd = key_HTd[:, : blocks.prefix], value_HTd[:, : blocks.prefix]
 

@@ -42,7 +42,7 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
-    compile: bool = False  # the language model's layers by torch.compile; gained nothing on a CPU (rooms: 0.43 s as before)
+    compile: bool = False  # the language model's layers by torch.compile; gained nothing on a CPU (rooms)
     turn: bool = False  # augmentation: the world turned by a random quarter about z
     workers: int = 0  # processes that load scenes
     threads: int | None = None  # torch threads on a CPU; None: all cores

@@ -198,6 +198,8 @@ def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learnin
         logits: labelled tokens of a pack times the size of the vocabulary.
         learning: the parts that learn; a tower that does not keeps nothing.
     """
+    from llava.model.losses import LOGITS
+
     config, eyes, language = recipe.train, recipe.encoder, recipe.language
     kind = Arithmetic.of(config)
     views = config.scenes_per_step * recipe.data.max_frames if scene else 0
@@ -221,7 +223,7 @@ def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learnin
     if {"tower", "projector"} & learning:
         kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * kind.number
     last_norm = tokens * language.hidden_size * (4 + kind.stream)
-    return kept + last_norm + 4 * config.scenes_per_step * logits, widest
+    return kept + last_norm + 4 * min(config.scenes_per_step * logits, LOGITS), widest
 
 
 @dataclass(frozen=True)

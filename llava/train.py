@@ -10,6 +10,7 @@ import json
 import math
 from collections import defaultdict
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,7 @@ PART_PREFIXES = {
     "language": ("",),
 }
 # Settings of `TrainConfig` that do not change what is learnt.
-UNIMPORTANT = ("workers", "threads", "save_steps", "log_steps", "report_to")
+UNIMPORTANT = ("workers", "threads", "compile", "save_steps", "log_steps", "report_to")
 # What is learnt, with adapters still apart, for a training to go on from; the weights beside it have them merged.
 LEARNT_FILE = "learnt.safetensors"
 # Where the optimizer's state is: one process or DDP, DeepSpeed, FSDP as a whole or in parts.
@@ -242,7 +243,8 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     samples = training_samples(data, recipe.data.tasks)
     if recipe.mode.targets == "ids":
         samples = numbered_objects(samples, data)
-    plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn)
+    per_step = config.packs_per_step(processes.count())
+    plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn, per_step)
     source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, recipe.mode)
     return train_on(packed, model, tokenizer, recipe, out)
@@ -260,13 +262,15 @@ def train_on(
     if config.threads:
         torch.set_num_threads(config.threads)
     adapt(model, config)
-    per_step = config.scenes_per_step * config.passes(processes.count()) * processes.count()
+    if config.compile:
+        for layer in model.language_model.model.layers:
+            layer.compile()
     trainer = PackTrainer(
         recipe=recipe,
         model=model,
-        args=training_arguments(config, out, steps=math.ceil(len(packs) / per_step)),
+        args=training_arguments(config, out, steps=math.ceil(len(packs) / config.packs_per_step(processes.count()))),
         train_dataset=packs,
-        data_collator=collate,
+        data_collator=partial(collate, buckets=config.compile or torch.cuda.is_available()),
         processing_class=tokenizer,
     )
     if config.fsdp:

@@ -29,7 +29,7 @@ class TrainConfig:
     """One pass over a plan of scene packs (DESIGN section 4)."""
 
     packs: int | None = None  # scene packs in all; None: every question once
-    questions_per_scene: int = 1  # branches a pack; 1 is the reference's behaviour
+    questions_per_scene: int = 1  # branches a pack, at most; 1 is the reference's behaviour
     scenes_per_step: int = 1  # packs a process and forward pass
     accumulate: int = 1  # forward passes an optimizer step
     global_batch: int | None = None  # packs an optimizer step, all processes together; takes the place of `accumulate`
@@ -46,6 +46,7 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     gradient_checkpointing: bool = False
+    compile: bool = False  # the language model's layers by torch.compile; gained nothing on a CPU (rooms)
     turn: bool = False  # augmentation: the world turned by a random quarter about z
     workers: int = 0  # processes that load scenes
     threads: int | None = None  # torch threads on a CPU; None: all cores
@@ -90,3 +91,7 @@ class TrainConfig:
                 f"{self.scenes_per_step} packs each a pass: give a multiple of {at_once}, or other processes"
             )
         return self.global_batch // at_once
+
+    def packs_per_step(self, processes: int) -> int:
+        """Packs of an optimizer step, so many processes together; ValueError as in `passes`."""
+        return self.scenes_per_step * self.passes(processes) * processes

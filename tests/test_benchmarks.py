@@ -1,4 +1,4 @@
-"""The comparisons' own code: what is a score, and what the table says of several seeds."""
+"""The benchmarks' own code: what is a score, what the tables say, and that fast and plain ways do the same."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -36,11 +37,70 @@ def test_a_table_says_mean_and_spread(arms: ModuleType) -> None:
     assert two.count("|") == len(keys) + 2
 
 
-@pytest.mark.parametrize("name", ["position_encoding", "sampling"])
+@pytest.fixture
+def training(arms: ModuleType) -> ModuleType:
+    return importlib.import_module("training")
+
+
+@pytest.fixture
+def packs_learning(arms: ModuleType) -> ModuleType:
+    return importlib.import_module("packs_learning")
+
+
+@pytest.fixture
+def work(training: ModuleType):
+    """Small sizes, of which the prefix is long enough for torch's kernel."""
+    return training.Work(
+        width=32, layers=2, heads=2, kv_heads=1, vocabulary=300, prefix=1600, question=6, answer=2, questions=3
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, {"prefix": 90}, {"frames": 1}, {"checkpointing": True}])
+def test_a_pack_learns_what_its_samples_learn(training: ModuleType, work, changes: dict) -> None:
+    assert training.difference(replace(work, **changes)) < 1e-5
+
+
+def test_all_ways_of_training_are_one(training: ModuleType, work) -> None:
+    model, scene = training.build(work), training.draw(work)
+    gradients = []
+    for way, learn in training.WAYS.items():
+        model.zero_grad()
+        assert learn(model, scene) == pytest.approx(training.learn_apart(model, scene), rel=1e-5), way
+        model.zero_grad()
+        learn(model, scene)
+        gradients.append(model.get_input_embeddings().weight.grad.clone())
+    assert all((gradient - gradients[0]).norm() < 1e-5 * gradients[0].norm() for gradient in gradients)
+
+
+@pytest.mark.slow
+def test_the_training_benchmark_runs(training: ModuleType, work, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    training.main(work, ks=(1, 2), prefixes=(100, 200), frames=(1, 2), repeats=1, out=tmp_path / "training.py")
+    numbers = json.loads((tmp_path / "training.json").read_text())
+    assert numbers["gradient_difference"]["checkpointing"] < 1e-5
+    assert {len(numbers[sweep]["seconds"]) for sweep in ("questions", "prefix", "frames")} == {2}
+    assert (tmp_path / "training.md").read_text() in capsys.readouterr().out
+
+
+def test_a_budget_has_its_questions_a_step(packs_learning: ModuleType) -> None:
+    arm = packs_learning.Budget(questions_per_scene=4, steps=10, questions=16).arm
+    flags = dict(zip(arm.train[::2], arm.train[1::2], strict=True))
+    assert flags == {"--train.questions-per-scene": "4", "--train.scenes-per-step": "4", "--train.packs": "40"}
+
+
+def test_steps_for_the_same_minutes(packs_learning: ModuleType) -> None:
+    """A second a step after ten to begin."""
+    assert packs_learning.same_minutes((10, 20, 30), (20.0, 31.0, 40.0), minutes=1.0) == 50
+    assert packs_learning.same_minutes((10, 30), (20.0, 40.0), minutes=0.1) == 1
+
+
+def test_packs_that_make_no_step_are_refused(packs_learning: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="each must divide it"):
+        packs_learning.main(tmp_path, ks=(1, 3), questions=16)
+
+
+@pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "sampling"])
 def test_its_help_says_what_it_does(arms: ModuleType, name: str, capsys: pytest.CaptureFixture) -> None:
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = importlib.import_module(name)
     with pytest.raises(SystemExit) as stopped:
         module.tyro.cli(module.main, args=["--help"])
     assert stopped.value.code == 0 and "--data" in capsys.readouterr().out

@@ -6,6 +6,7 @@ counting, and two runs with one seed see the same packs whatever their number of
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,30 +25,65 @@ class Pack:
 
 
 def epoch_packs(samples: Sequence[Sample], questions: int, rng: np.random.Generator, turn: bool) -> list[Pack]:
-    """Every sample once, tasks mixed: a scene's samples are shuffled and cut into packs of `questions`."""
+    """Every sample once, tasks mixed: a scene's samples are shuffled and cut into packs of at most `questions`.
+
+    A scene's packs are of one size, give or take a question, for a last pack of one or two would weigh these few as
+    much as a full one weighs all of its own.
+    """
     by_scene: dict[str, list[int]] = {}
     for index, sample in enumerate(samples):
         by_scene.setdefault(sample.scene, []).append(index)
     packs = []
     for scene, indices in by_scene.items():
         order = rng.permutation(indices)
-        for start in range(0, len(order), questions):
-            chosen = tuple(int(i) for i in order[start : start + questions])
-            packs.append(Pack(scene, chosen, int(rng.integers(4)) if turn else 0))
+        for chosen in np.array_split(order, -(-len(order) // questions)):
+            packs.append(Pack(scene, tuple(chosen.tolist()), int(rng.integers(4)) if turn else 0))
     return [packs[i] for i in rng.permutation(len(packs))]
 
 
+def spread_scenes(packs: Sequence[Pack], per_step: int, begun: Sequence[Pack] = ()) -> list[Pack]:
+    """The packs in an order where a step has no scene twice as long as there are others to take.
+
+    A pack whose scene the step has already waits for the next one.
+
+    Args:
+        per_step: packs of an optimizer step.
+        begun: the packs before these, whose last step may not be full.
+    """
+    placed, coming = list(begun), deque(packs)
+    while coming:
+        taken = len(placed) % per_step
+        step, passed = placed[len(placed) - taken :], deque()
+        while coming and len(step) < per_step:
+            pack = coming.popleft()
+            (passed if any(pack.scene == other.scene for other in step) else step).append(pack)
+        while passed and len(step) < per_step:
+            step.append(passed.popleft())
+        placed.extend(step[taken:])
+        coming.extendleft(reversed(passed))
+    return placed[len(begun) :]
+
+
 def training_plan(
-    samples: Sequence[Sample], questions: int, packs: int | None, seed: int, turn: bool = False
+    samples: Sequence[Sample],
+    questions: int,
+    packs: int | None,
+    seed: int,
+    turn: bool = False,
+    per_step: int = 1,
 ) -> list[Pack]:
     """The first `packs` packs of as many epochs as that takes; None: one epoch, every question once.
+
+    Args:
+        questions: at most, a pack.
+        per_step: packs of an optimizer step, which are of different scenes where there are enough.
 
     Raises ValueError when there is nothing to train on.
     """
     if not samples:
         raise ValueError("no training samples: the chosen tasks are empty in this data folder; see `llava doctor`")
     rng = np.random.default_rng(seed)
-    plan = epoch_packs(samples, questions, rng, turn)
+    plan = spread_scenes(epoch_packs(samples, questions, rng, turn), per_step)
     while packs is not None and len(plan) < packs:
-        plan.extend(epoch_packs(samples, questions, rng, turn))
+        plan.extend(spread_scenes(epoch_packs(samples, questions, rng, turn), per_step, plan))
     return plan[:packs]

@@ -138,9 +138,23 @@ def ground_target(
     return target
 
 
-def collate(rows: Sequence[PackedScene]) -> dict:
-    """Pad the rows to one length and join their scenes: the fields of `Batch` by name."""
+def bucket(length: int) -> int:
+    """The next of few lengths (tokens), at most an eighth or 127 more: what is compiled for each length is few then.
+
+    Multiples of 128, the block of FlexAttention; from 2,048 on eight lengths for each doubling.
+    """
+    step = max(128, 2 ** (length.bit_length() - 4))
+    return -(-length // step) * step
+
+
+def collate(rows: Sequence[PackedScene], buckets: bool = False) -> dict:
+    """Pad the rows to one length and join their scenes: the fields of `Batch` by name.
+
+    Args:
+        buckets: pad to the next length of `bucket`, for what is compiled; else to the longest row.
+    """
     length = max(len(row.input_ids) for row in rows)
+    length = bucket(length) if buckets else length
     count = max(len(row.scene.objects) for row in rows)
 
     def pad(name: str, fill: int) -> torch.Tensor:

@@ -5,9 +5,14 @@ Shape letters: B packs, T tokens, K branches, L labelled tokens, D model width.
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+LOGITS = 2**25  # that are held at once: 128 MiB in float32, and as much again for their gradient
 
 
 def predictors(branch_ids: torch.Tensor) -> torch.Tensor:
@@ -38,9 +43,7 @@ def text_losses(
     """
     before = predictors(branch_ids)
     row_L, column_L = ((labels != -100) & (before >= 0)).nonzero(as_tuple=True)
-    logits = lm_head(hidden_BTD[row_L, before[row_L, column_L]])
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    loss_L = F.cross_entropy(logits, labels[row_L, column_L], reduction="none")
+    loss_L = token_losses(hidden_BTD[row_L, before[row_L, column_L]], lm_head, labels[row_L, column_L])
 
     slot_L = row_L * (branches + 1) + branch_ids[row_L, column_L]
     slots = len(labels) * (branches + 1)
@@ -49,6 +52,37 @@ def text_losses(
     own = count[:, 1:] > 0
     mean = (total[:, 1:] + total[:, :1]) / (count[:, 1:] + count[:, :1]).clamp(min=1)
     return torch.where(own, mean, 0.0), own
+
+
+def token_losses(
+    hidden_LD: torch.Tensor, lm_head: nn.Linear, targets_L: torch.Tensor, logits: int = LOGITS
+) -> torch.Tensor:
+    """Cross-entropy (L,) of each token, in float32 at least.
+
+    Where it would take more than so many ``logits``, they are made piece by piece, and anew in the backward pass:
+    a vocabulary of 150,000 would else cost more memory for a pack's answers than all of a small model's layers.
+    """
+    rows = max(logits // lm_head.out_features, 1)
+    if len(hidden_LD) <= rows:
+        return _cross_entropy(hidden_LD, lm_head, targets_L)
+    pieces = zip(hidden_LD.split(rows), targets_L.split(rows), strict=True)
+    return torch.cat(
+        [
+            checkpoint(_cross_entropy, hidden, lm_head, targets, use_reentrant=False, preserve_rng_state=False)
+            for hidden, targets in pieces
+        ]
+    )
+
+
+def _cross_entropy(hidden_LD: torch.Tensor, lm_head: nn.Linear, targets_L: torch.Tensor) -> torch.Tensor:
+    logits = lm_head(hidden_LD)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    if logits.is_cuda and importlib.util.find_spec("liger_kernel"):
+        # Not Liger's form that holds the head too: its weight gradient cannot tell tokens of different weight apart.
+        from liger_kernel.transformers.functional import liger_cross_entropy
+
+        return liger_cross_entropy(logits, targets_L, reduction="none")
+    return F.cross_entropy(logits, targets_L, reduction="none")
 
 
 def spread_over_branches(

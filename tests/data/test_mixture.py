@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llava.data.mixture import epoch_packs, training_plan
+from llava.data.mixture import epoch_packs, spread_scenes, training_plan
 from llava.types import Sample
 
 
@@ -31,6 +31,9 @@ def test_every_question_once_an_epoch(counts: dict[str, int], questions: int, se
     assert all(samples[i].scene == pack.scene for pack in packs for i in pack.samples)
     assert all(1 <= len(pack.samples) <= questions for pack in packs)
     assert len(packs) == sum(-(-count // questions) for count in counts.values())
+    for scene in counts:
+        sizes = [len(pack.samples) for pack in packs if pack.scene == scene]
+        assert max(sizes) - min(sizes) <= 1
 
 
 @given(scene_counts, st.integers(1, 5))
@@ -72,6 +75,39 @@ def test_turns_are_quarters_and_only_where_asked_for() -> None:
     samples = make_samples({"a": 64})
     assert {pack.turn for pack in training_plan(samples, 1, 64, seed=0, turn=True)} == {0, 1, 2, 3}
     assert {pack.turn for pack in training_plan(samples, 1, 64, seed=0)} == {0}
+
+
+@given(scene_counts, st.integers(1, 3), st.integers(1, 5), st.integers(0, 12))
+def test_a_step_has_as_many_scenes_as_there_are(
+    counts: dict[str, int], questions: int, per_step: int, before: int
+) -> None:
+    """Whatever was placed before: a scene comes again in a step only where none was left that had not come."""
+    samples = make_samples(counts)
+    packs = epoch_packs(samples, questions, np.random.default_rng(0), turn=False)
+    begun = (packs * 12)[:before]
+    spread = spread_scenes(packs, per_step, begun)
+    assert Counter(spread) == Counter(packs)
+    scenes = [pack.scene for pack in [*begun, *spread]]
+    for at in range(before, len(scenes)):
+        step = scenes[at - at % per_step : at]
+        if scenes[at] in step:
+            assert set(scenes[at:]) <= set(step)
+
+
+def test_one_pack_a_step_keeps_the_order() -> None:
+    packs = epoch_packs(make_samples({"a": 9, "b": 9}), 2, np.random.default_rng(0), turn=False)
+    assert spread_scenes(packs, 1) == packs
+
+
+def test_steps_are_kept_over_the_end_of_an_epoch() -> None:
+    samples = make_samples({"a": 3, "b": 2})
+    plan = training_plan(samples, 1, 40, seed=0, per_step=2)
+    assert [sorted(i for pack in plan[at : at + 5] for i in pack.samples) for at in range(0, 40, 5)] == [
+        [*range(5)]
+    ] * 8
+    alike = sum(a.scene == b.scene for a, b in zip(plan[::2], plan[1::2], strict=True))
+    shuffled = training_plan(samples, 1, 40, seed=0)
+    assert alike < sum(a.scene == b.scene for a, b in zip(shuffled[::2], shuffled[1::2], strict=True))
 
 
 def test_nothing_to_train_on() -> None:

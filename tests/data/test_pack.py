@@ -12,7 +12,7 @@ import torch
 from llava.data import chat
 from llava.data.chat import COORD, GROUND, IGNORE, Chat
 from llava.data.mixture import Pack
-from llava.data.pack import PackedScenes, collate, coord_points, ground_target, pack_scene
+from llava.data.pack import PackedScenes, bucket, collate, coord_points, ground_target, pack_scene
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.geometry.boxes import rotate_quarter
 from llava.types import Batch, Sample
@@ -142,6 +142,24 @@ def test_collate_pads(tiny_tokenizer) -> None:
     assert len(batch.scene["coords"]) == len(batch.scene["pixel_values"]) == 3
     assert [len(masks) for masks in batch.object_masks] == [3, 1]
     assert batch.coord_points.shape == (2, 3)
+
+
+def test_buckets_are_few_and_not_much_longer() -> None:
+    lengths = np.arange(1, 20_000)
+    buckets = np.array([bucket(int(length)) for length in lengths])
+    assert (buckets >= lengths).all() and (buckets % 128 == 0).all()
+    assert (buckets - lengths <= np.maximum(127, lengths / 8)).all()
+    assert len({int(b) for b in buckets if 4096 < b <= 8192}) == 8
+
+
+def test_collate_pads_to_a_bucket(tiny_tokenizer) -> None:
+    rows = [pack_scene(tiny_tokenizer, Chat(), make_scene(OBJECTS[:0]), [TOLD])]
+    plain, padded = collate(rows), collate(rows, buckets=True)
+    length = plain["input_ids"].shape[1]
+    assert padded["input_ids"].shape == (1, bucket(length)) and bucket(length) > length
+    assert torch.equal(padded["branch_ids"][:, :length], plain["branch_ids"])
+    assert (padded["branch_ids"][:, length:] == -1).all()
+    assert (padded["labels"][:, length:] == -100).all()
 
 
 def test_collate_of_rows_without_objects_or_boxes(tiny_tokenizer) -> None:

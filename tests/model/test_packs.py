@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from llava.model.attention import pack_blocks, pack_mask
+from llava.model.attention import LONG_PREFIX, pack_blocks, pack_mask
 
 KINDS = ("text caption ground nothing both", "ground caption text")
 
@@ -82,6 +82,18 @@ def test_dense_mask_gives_the_same_model(kit, rng):
         fast = model.read(x, batch["position_ids"], pack_blocks(batch["branch_ids"]))
     real = batch["branch_ids"] >= 0
     assert torch.allclose(plain[real], fast[real], atol=1e-6)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_long_pack_equals_separate_samples_in_single(kit, rng, checkpointing):
+    """A prefix that is read by torch's kernel, beside others that are not."""
+    rows = [*_rows(kit, rng), kit.make_row(rng, views=LONG_PREFIX // kit.ROW_TOKENS + 1, objects=2, kinds=KINDS[1])]
+    model = kit.make_model().train()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    packed, gradients, loss, sample_gradients = _pack_and_samples(model, kit, rows)
+    assert torch.isclose(packed.loss.detach(), loss, rtol=1e-5, atol=0)
+    assert _unlike(gradients, sample_gradients, 1e-5) == []
 
 
 def test_gradient_checkpointing_changes_nothing(kit, rng):

@@ -48,7 +48,7 @@ class SiglipEncoder(nn.Module):
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> SceneTokens:
         """Encode the views of one or more scenes: ``inputs`` as the processor made them, concatenated."""
-        features_VPE = self.tower(inputs["pixel_values"]).last_hidden_state
+        features_VPE = self.tower(scaled(inputs["pixel_values"])).last_hidden_state
         dense_VHWD = self.projector(features_VPE).unflatten(1, (self.grid, self.grid))
         # Pooled after projection, bilinear without antialias, whatever stride the config names (quirk Q19).
         pooled_VDhw = F.interpolate(
@@ -62,6 +62,11 @@ class SiglipEncoder(nn.Module):
             dense=dense_VHWD if self.pooled == "patches" else tokens_VhwD,
             newline=self.newline,
         )
+
+
+def scaled(pixels: torch.Tensor) -> torch.Tensor:
+    """What the tower reads, in [-1, 1], of uint8 pixels; pixels of a floating type are so already."""
+    return pixels if pixels.is_floating_point() else (pixels.float() / 255 - 0.5) / 0.5
 
 
 class StoredLayerNorm(nn.LayerNorm):

@@ -115,25 +115,26 @@ def object_masks(
         cells: patches along a side.
         min_share: the share of a patch's pixels, 0..1.
     """
-    points = _patches(coords, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch, 3)
-    known = ~np.isnan(points[..., 0])
+    points = _patches(coords, cells, patch)
     if valid is not None:
-        known &= _patches(valid, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch)
+        points = np.where(_patches(valid, cells, patch)[..., None], points, np.float32(np.nan))
+    # Down the rows first: there numpy's inner loop is long. fmin and fmax pass over NaN, the mark of what is unknown.
+    lowest = np.fmin.reduce(np.fmin.reduce(points, axis=2), axis=3)
+    highest = np.fmax.reduce(np.fmax.reduce(points, axis=2), axis=3)
+    unknown = np.isnan(points[..., 0]).sum(axis=2, dtype=np.int32).sum(axis=3)
     wanted = max(1, int(patch * patch * min_share))
-    lowest = np.where(known[..., None], points, np.float32(np.inf)).min(axis=1)
-    highest = np.where(known[..., None], points, np.float32(-np.inf)).max(axis=1)
-    known_counts = known.sum(axis=1)
-    masks = np.zeros((len(boxes), len(points)), bool)
+    enough = patch * patch - unknown >= wanted
+    masks = np.zeros((len(boxes), *enough.shape), bool)
     for mask, low, high in zip(masks, *bounds(np.asarray(boxes, np.float32)), strict=True):
         # A patch wholly in the box needs no counting, one that does not touch it neither: few are left.
-        within = np.all((lowest >= low) & (highest <= high), axis=1)
-        mask[:] = within & (known_counts >= wanted)
-        partly = np.flatnonzero(
-            ~within & np.all((highest >= low) & (lowest <= high), axis=1) & (known_counts >= wanted)
-        )
-        inside = np.all((points[partly] >= low) & (points[partly] <= high), axis=2) & known[partly]
-        mask[partly] = inside.sum(axis=1) >= wanted
-    return masks.reshape(len(boxes), len(coords), cells, cells)
+        within = enough & np.all((lowest >= low) & (highest <= high), axis=-1)
+        touched = enough & ~within & np.all((highest >= low) & (lowest <= high), axis=-1)
+        view, row, column = np.nonzero(touched)
+        some = points[view, row, :, column]
+        inside = np.all((some >= low) & (some <= high), axis=-1)
+        mask[within] = True
+        mask[touched] = inside.sum(axis=(1, 2)) >= wanted
+    return masks
 
 
 def max_coverage(voxels: list[np.ndarray], limit: int) -> tuple[list[int], list[int]]:

@@ -115,13 +115,14 @@ def object_masks(
         cells: patches along a side.
         min_share: the share of a patch's pixels, 0..1.
     """
-    points = _patches(coords, cells, patch)
-    if valid is not None:
-        points = np.where(_patches(valid, cells, patch)[..., None], points, np.float32(np.nan))
-    # Down the rows first: there numpy's inner loop is long. fmin and fmax pass over NaN, the mark of what is unknown.
-    lowest = np.fmin.reduce(np.fmin.reduce(points, axis=2), axis=3)
-    highest = np.fmax.reduce(np.fmax.reduce(points, axis=2), axis=3)
-    unknown = np.isnan(points[..., 0]).sum(axis=2, dtype=np.int32).sum(axis=3)
+    known = None if valid is None else _patches(valid, cells, patch)
+    # An axis at a time, down the rows first: long inner loops. NaN marks what is unknown; fmin and fmax pass over it.
+    axes = [_patches(coords[..., axis], cells, patch) for axis in range(3)]
+    if known is not None:
+        axes = [np.where(known, values, np.float32(np.nan)) for values in axes]
+    lowest = np.stack([np.fmin.reduce(np.fmin.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
+    highest = np.stack([np.fmax.reduce(np.fmax.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
+    unknown = np.isnan(axes[0]).sum(axis=2, dtype=np.int32).sum(axis=3)
     wanted = max(1, int(patch * patch * min_share))
     enough = patch * patch - unknown >= wanted
     masks = np.zeros((len(boxes), *enough.shape), bool)
@@ -130,8 +131,10 @@ def object_masks(
         within = enough & np.all((lowest >= low) & (highest <= high), axis=-1)
         touched = enough & ~within & np.all((highest >= low) & (lowest <= high), axis=-1)
         view, row, column = np.nonzero(touched)
-        some = points[view, row, :, column]
-        inside = np.all((some >= low) & (some <= high), axis=-1)
+        inside = np.ones((len(view), patch, patch), bool)
+        for values, least, most in zip(axes, low, high, strict=True):
+            some = values[view, row, :, column]
+            inside &= (some >= least) & (some <= most)
         mask[within] = True
         mask[touched] = inside.sum(axis=(1, 2)) >= wanted
     return masks

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def keep_features(encoder: nn.Module, source: SceneSource, scenes: Iterable[str], precision: str) -> None:
-    """Let ``source`` give the features of the encoder's tower with each of these scenes.
+    """Let ``source`` give what the encoder's tower makes of these scenes with them, as ``features``.
 
     Those that its cache lacks are computed here, by the processes together; where the cache takes no more, the tower
     looks for itself as before. An encoder without a ``tower`` has no features.
@@ -30,7 +30,8 @@ def keep_features(encoder: nn.Module, source: SceneSource, scenes: Iterable[str]
     if "tower" not in dict(encoder.named_children()):
         return
     device = next(encoder.tower.parameters()).device
-    source.use_features(f"{tower_digest(encoder.tower)} {precision} {device.type} {torch.__version__}")
+    if not source.use_features(f"{tower_digest(encoder.tower)} {precision} {device.type} {torch.__version__}"):
+        return
     names = sorted(set(scenes))[processes.rank() :: processes.count()]
     looking = torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
     for name in tqdm(names, desc="features", unit="scene", disable=not processes.is_first(), leave=False):

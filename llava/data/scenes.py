@@ -163,10 +163,11 @@ class SceneSource:
         look = {name: vars(self)[name] for name in ("strategy", "max_frames", "image_size", "measured", "precision")}
         return settings_digest(self.processor, look)
 
-    def use_features(self, tower: str) -> None:
-        """Look in the cache for the features of that tower, and give them with a scene as ``features``."""
+    def use_features(self, tower: str) -> bool:
+        """Look in the cache for the features of that tower, and give them with a scene; False where nothing is kept."""
         self._tower = tower
         self.load.cache_clear()
+        return self._settings is not None and self._cache.most_bytes > 0
 
     def keep_features(self, name: str, features: torch.Tensor) -> bool:
         """Keep what the tower of ``use_features`` makes of a scene that was loaded; False where that cannot be done."""

@@ -33,8 +33,8 @@ def load(scene: Scene, chosen: Sequence[int], boxes: np.ndarray, encoder: Siglip
         images.append(np.asarray(picture)[crop.top : crop.top + size, crop.left : crop.left + size])
         depth = np.asarray(Image.open(frame.depth)).astype(np.float32) / np.float32(scene.depth_scale)
         places = unproject(depth, scene.depth_intrinsics, frame.pose)
-        coords.append(places[rows][:, cols])
-        valid.append(depth[rows][:, cols] > 0)
+        coords.append(places[np.ix_(rows, cols)])
+        valid.append(depth[np.ix_(rows, cols)] > 0)
     used, cell = encoder.grid * encoder.patch_size, encoder.grid * encoder.patch_size // encoder.cells
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
     places, known = np.stack(coords)[:, :used, :used], np.stack(valid)[:, :used, :used]

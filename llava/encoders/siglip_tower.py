@@ -68,7 +68,8 @@ class SiglipEncoder(nn.Module):
 
     def look(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """What the tower makes of each view: features (V, P, E) of its P patches."""
-        return self.tower(scaled(inputs["pixel_values"])).last_hidden_state
+        # Contiguous as features that were kept are: products of another layout are rounded otherwise.
+        return self.tower(scaled(inputs["pixel_values"])).last_hidden_state.contiguous()
 
 
 def scaled(pixels: torch.Tensor) -> torch.Tensor:

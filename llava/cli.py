@@ -249,6 +249,34 @@ def export(
     print(export_llava_qwen(checkpoint, out))
 
 
+def cache(data: Positional[Path | None] = None) -> None:
+    """Say what is kept of scenes that were computed, where, and how large it is.
+
+    A scene's resized frames, patch coordinates and the patches of its boxes are computed when they are first needed and
+    kept in `.cache` of the data folder, as is what a frozen tower makes of them. All of it can be deleted at any time.
+    LLAVA_CACHE in the environment names another folder for it, LLAVA_CACHE_GB bounds it (default: 100; 0: none).
+
+    Args:
+        data: data folder; default: all folders here, and the cache of those that cannot be written.
+    """
+    from llava.data.cache import find_caches, listing
+
+    print(listing(find_caches(data)))
+
+
+def cache_clear(data: Positional[Path | None] = None, idle: float = 0.0) -> None:
+    """Delete what is kept of scenes: it is computed again when it is needed.
+
+    Args:
+        data: data folder; default: all folders here, and the cache of those that cannot be written.
+        idle: delete only what nothing has read for so many days.
+    """
+    from llava.data.cache import find_caches
+
+    for found in find_caches(data):
+        print(f"{found.folder}: {found.clear(idle * 24 * 3600) / 1e6:.1f} MB deleted")
+
+
 def pretrain(args: Sequence[str]) -> None:
     """Make the small base model that `rooms` starts from: `llava pretrain [--out DIR] [overrides]`."""
     from llava.make_base import pretrain_base
@@ -293,6 +321,8 @@ VERBS = (
     Verb("report", report),
     Verb("ask", ask),
     Verb("export", export),
+    Verb("cache clear", cache_clear),  # before `cache`: the first that fits is taken
+    Verb("cache", cache),
     Verb("pretrain", pretrain, own_parser=True),
 )
 

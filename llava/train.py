@@ -22,6 +22,7 @@ from transformers import Trainer, set_seed
 
 from llava import processes
 from llava.data.compat import Precision
+from llava.data.features import keep_features
 from llava.data.mixture import training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
@@ -246,6 +247,11 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     per_step = config.packs_per_step(processes.count())
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn, per_step)
     source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
+    # A tower that learns sees anew each time; one that DeepSpeed or FSDP has cut up cannot look outside of a step.
+    if "tower" not in config.tune and not (recipe.data.blind or config.deepspeed or config.fsdp):
+        use_threads(config)
+        encoder = model.encoder.to(processes.device())
+        keep_features(encoder, source, (pack.scene for pack in plan), config.precision)
     packed = PackedScenes(plan, samples, source, tokenizer, recipe.chat, recipe.mode)
     return train_on(packed, model, tokenizer, recipe, out)
 
@@ -259,8 +265,7 @@ def train_on(
     """
     config = recipe.train
     set_seed(config.seed)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    use_threads(config)
     adapt(model, config)
     if config.compile:
         for layer in model.language_model.model.layers:
@@ -277,6 +282,12 @@ def train_on(
         _keep_inputs(trainer)
     trainer.train(resume_from_checkpoint=last_checkpoint(out))
     return trainer
+
+
+def use_threads(config: TrainConfig) -> None:
+    """Let torch use as many threads as the recipe says."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
 
 
 def _keep_inputs(trainer: PackTrainer) -> None:

@@ -117,3 +117,15 @@ def test_speed_of_maximum_coverage(tmp_path: Path) -> None:
     assert set(numbers["growth"]["seconds"]) == {"8", "24"}
     page = (tmp_path / "coverage_speed.md").read_text()
     assert "Seconds grow as images to the power of" in page and page.count("| plain |") == 1
+
+
+@pytest.mark.slow
+def test_loading_of_scenes(tmp_path: Path) -> None:
+    """At a size that says nothing about speed: all ways give the same tensors, else there would be no numbers."""
+    small = ["--frames", "3", "--posed", "4", "--color", "80", "60", "--depth", "64", "48", "--rooms", "3"]
+    command = [sys.executable, FOLDER / "loading.py", *small, "--packs", "2", "--repeats", "1", "--results", tmp_path]
+    subprocess.run(command, check=True, cwd=FOLDER.parent)
+    numbers = json.loads((tmp_path / "loading.json").read_text())
+    assert {boxes: of["objects"] > 0 for boxes, of in numbers["loading"].items()} == {"gt": True, "none": False}
+    assert all(of["ways"]["plain"]["ratio"] == 1 and "warm" in of["ways"] for of in numbers["loading"].values())
+    assert "packs a second with kept features" in (tmp_path / "loading.md").read_text()

@@ -19,6 +19,7 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from llava.data.mixture import Pack
 from llava.data.pack import PackedScenes, collate, ground_target
+from llava.encoders.siglip_tower import scaled
 from llava.loading import load_checkpoint, load_tokenizer
 from llava.model.adapters import PROJECTIONS, add_adapters, is_adapter, merged
 from llava.model.checkpoint import load_model as load
@@ -238,7 +239,7 @@ def test_a_pack_of_all_tasks_is_its_samples(
 
     def loss_of(index: int) -> torch.Tensor:
         batch = collate([packs[index]])
-        batch["scene"] = {k: v.to(dtype) if k == "pixel_values" else v for k, v in batch["scene"].items()}
+        batch["scene"] = {k: scaled(v).to(dtype) if k == "pixel_values" else v for k, v in batch["scene"].items()}
         loss = model(**batch, num_branches=len(samples)).loss
         loss.backward()
         return loss.detach()

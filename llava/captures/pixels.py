@@ -9,21 +9,29 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from llava.geometry.camera import nearest_rows_cols, square_crop, unproject
+from llava.geometry.camera import Crop, nearest_rows_cols, square_crop, unproject
 from llava.geometry.voxels import VOXEL_SIZE, union, voxel_keys
 from llava.types import Scene, Views
 
 BAND_PIXELS = 2**15  # of a depth image become points at a time: few enough for memory and cache to be used again
+SHARP = 1024  # steps of whole 1024ths of a pixel are exact in the arithmetic of Pillow's resize
 
 
 def load_color(scene: Scene, index: int) -> Image.Image:
     """The frame's picture, RGB. ValueError names a file that cannot be decoded."""
-    return _decode(scene.frames[index].color).convert("RGB")
+    picture = _decode(scene.frames[index].color)
+    return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def load_depth(scene: Scene, index: int) -> np.ndarray:
-    """Depth (H, W) float32 in metres, 0 where unknown. ValueError names a file that cannot be decoded."""
-    return _metres(scene, np.asarray(_decode(scene.frames[index].depth)))
+def load_depth(scene: Scene, index: int, rows: np.ndarray | None = None, cols: np.ndarray | None = None) -> np.ndarray:
+    """Depth (H, W) float32 in metres, 0 where unknown; with ``rows`` and ``cols`` of these pixels alone.
+
+    ValueError names a file that cannot be decoded.
+    """
+    raw = np.asarray(_decode(scene.frames[index].depth))
+    if rows is not None and cols is not None:
+        raw = raw[rows][:, cols]
+    return _metres(scene, raw)
 
 
 def _metres(scene: Scene, raw: np.ndarray) -> np.ndarray:
@@ -53,12 +61,25 @@ def load_views(scene: Scene, indices: Sequence[int], size: int) -> Views:
     coords = np.empty((len(indices), size, size, 3), np.float32)
     valid = np.empty((len(indices), size, size), bool)
     for at, index in enumerate(indices):
-        picture = load_color(scene, index).resize((crop.width, crop.height), Image.Resampling.BICUBIC)
-        images[at] = picture.crop((crop.left, crop.top, crop.left + size, crop.top + size))
-        depth = load_depth(scene, index)[np.ix_(rows, cols)]
+        images[at] = resized_square(load_color(scene, index), crop, size)
+        depth = load_depth(scene, index, rows, cols)
         coords[at] = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows, cols)
         valid[at] = depth > 0
     return Views(images, coords, valid, tuple(scene.frames[index].name for index in indices))
+
+
+def resized_square(picture: Image.Image, crop: Crop, size: int) -> Image.Image:
+    """The picture resized as ``crop`` says (bicubic), of which the square of ``size`` pixels is kept.
+
+    What is cut off is not computed where the kept pixels come out equal to the bit all the same (``SHARP``).
+    """
+    across = _source_edges(picture.width, crop.width, crop.left, size)
+    down = _source_edges(picture.height, crop.height, crop.top, size)
+    if across and down:
+        box = (across[0], down[0], across[1], down[1])
+        return picture.resize((size, size), Image.Resampling.BICUBIC, box=box)
+    whole = picture.resize((crop.width, crop.height), Image.Resampling.BICUBIC)
+    return whole.crop((crop.left, crop.top, crop.left + size, crop.top + size))
 
 
 def scene_voxels(
@@ -92,6 +113,14 @@ def scene_voxels(
 
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(seen, range(len(scene.frames))))
+
+
+def _source_edges(length: int, resized: int, start: int, size: int) -> tuple[float, float] | None:
+    """Where ``size`` pixels from ``start`` on lie in a side of ``length`` that is ``resized``; None: not exactly."""
+    if size == resized:
+        return 0.0, float(length)
+    step = length / resized
+    return (start * step, (start + size) * step) if (step * SHARP).is_integer() else None
 
 
 def _decode(path: Path) -> Image.Image:

@@ -80,14 +80,20 @@ def posed_images_folder(data_root: Path, name: str) -> Path:
     return data_root / dataset / "posed_images" / scene
 
 
+def data_scene_folder(data_root: Path, name: str) -> Path:
+    """The same; ValueError where it is not there."""
+    folder = posed_images_folder(data_root, name)
+    if not folder.is_dir():
+        raise ValueError(f"scene {name!r} is asked about but {folder} is missing: run `llava prepare {data_root}`")
+    return folder
+
+
 def read_data_scene(data_root: Path, name: str) -> Scene:
     """Open the scene ``scannet/<scene>`` of a data folder, in the axis-aligned world that its boxes are in.
 
     ValueError: it is not there, has no alignment (``data_align``), or as ``read_posed_images``.
     """
-    folder = posed_images_folder(data_root, name)
-    if not folder.is_dir():
-        raise ValueError(f"scene {name!r} is asked about but {folder} is missing: run `llava prepare {data_root}`")
+    folder = data_scene_folder(data_root, name)
     return read_posed_images(folder, data_align(data_root, folder.name), name)
 
 

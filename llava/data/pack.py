@@ -174,12 +174,13 @@ def collate(rows: Sequence[PackedScene], buckets: bool = False) -> dict:
         target = np.zeros((len(row.ground_targets), count + 1), dtype=bool)
         target[:, :n], target[:, -1] = row.ground_targets[:, :-1], row.ground_targets[:, -1]
         targets.append(target)
+    scenes = [row.scene.inputs for row in rows]  # of some the cache may hold features, of others not
     batch = Batch(
         input_ids=pad("input_ids", 0),
         position_ids=pad("position_ids", 0),
         branch_ids=pad("branch_ids", -1),
         labels=pad("labels", chat.IGNORE),
-        scene={key: torch.cat([row.scene.inputs[key] for row in rows]) for key in rows[0].scene.inputs},
+        scene={key: torch.cat([scene[key] for scene in scenes]) for key in scenes[0] if all(key in s for s in scenes)},
         coord_points=torch.from_numpy(np.concatenate([row.coord_points for row in rows])),
         objects=objects,
         objects_valid=valid,

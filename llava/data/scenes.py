@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
 from llava.captures.pixels import load_views
-from llava.captures.scannet import posed_images_folder, read_data_scene
+from llava.captures.scannet import data_align, data_scene_folder, posed_images_folder, read_data_scene
+from llava.data.cache import Cache, open_cache
 from llava.data.compat import Precision
+from llava.data.scene_keys import content_key, folder_stamp, settings_digest
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
     from llava.types import Scene
 
 BOXES = ("gt", "pred", "gt+pred", "none")
-MEMORY = 2 << 30  # bytes of pixels that a source remembers
+MEMORY = 2 << 30  # bytes of pixels that a source remembers; those that are mapped from the cache cost less
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,15 @@ def scene_inputs(
     return SceneInputs(inputs, processor.num_tokens(inputs), objects, masks)
 
 
+def joined(processor: Callable, parts: Sequence[SceneInputs]) -> SceneInputs:
+    """The inputs of some of a scene's views and those of the others, as one."""
+    import torch
+
+    inputs = {key: torch.cat([part.inputs[key] for part in parts]) for key in parts[0].inputs}
+    masks = torch.cat([part.object_masks for part in parts], dim=1)
+    return SceneInputs(inputs, processor.num_tokens(inputs), parts[0].objects, masks)
+
+
 def _rounded(values: np.ndarray, precision: Precision) -> np.ndarray:
     """The values as they are in that precision, in float32."""
     if precision == "float32":
@@ -86,7 +100,10 @@ def no_views(size: int) -> Views:
 
 @dataclass
 class SceneSource:
-    """Loads scenes of a data folder by name, and remembers them (a pack of the same scene soon follows)."""
+    """Loads scenes of a data folder by name, and remembers them (a pack of the same scene soon follows).
+
+    What it has computed of a scene it keeps in the data folder's cache, where other processes and later runs find it.
+    """
 
     root: Path
     split: str  # "train" | "val" | "test": which box files apply
@@ -100,6 +117,8 @@ class SceneSource:
     precision: Precision = "float32"
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
     _told: set[str] = field(default_factory=set, repr=False)  # scenes whose dropped frames were reported
+    _keys: dict[str, str] = field(default_factory=dict, repr=False)  # of what the cache holds, by scene
+    _tower: str | None = field(default=None, repr=False)  # whose features are looked for
 
     def __post_init__(self) -> None:
         if self.boxes not in BOXES:
@@ -123,7 +142,7 @@ class SceneSource:
         self.load = self._remembering()
 
     def _remembering(self) -> Callable[[str], SceneInputs]:
-        scene_bytes = self.max_frames * self.image_size**2 * 3 * 4  # float32
+        scene_bytes = self.max_frames * self.image_size**2 * 3
         return lru_cache(maxsize=max(1, MEMORY // scene_bytes))(self._load)
 
     def objects(self, name: str) -> np.ndarray:
@@ -135,17 +154,101 @@ class SceneSource:
             found.extend(boxes[name])
         return np.array(found, dtype=np.float32).reshape(-1, 6)
 
-    def _load(self, name: str) -> SceneInputs:
-        views = no_views(self.image_size) if self.blind else self._views(name)
-        return scene_inputs(self.processor, views, self.objects(name), self.measured, self.precision)
+    @cached_property
+    def _cache(self) -> Cache:
+        return open_cache(self.root)
 
-    def _views(self, name: str) -> Views:
+    @cached_property
+    def _settings(self) -> str | None:
+        look = {name: vars(self)[name] for name in ("strategy", "max_frames", "image_size", "measured", "precision")}
+        return settings_digest(self.processor, look)
+
+    def use_features(self, tower: str) -> bool:
+        """Look in the cache for the features of that tower, and give them with a scene; False where nothing is kept."""
+        self._tower = tower
+        self.load.cache_clear()
+        return self._settings is not None and self._cache.most_bytes > 0
+
+    def keep_features(self, name: str, features: torch.Tensor) -> bool:
+        """Keep what the tower of ``use_features`` makes of a scene that was loaded; False where that cannot be done."""
+        key = self._keys.get(name)
+        about = {"scene": name, "look": "features of a frozen tower", "frames": ""}
+        if key is None or not self._cache.write(self._features_key(key), {"features": features}, about):
+            return False
+        self.load.cache_clear()
+        return True
+
+    def _features_key(self, key: str) -> str:
+        return sha256(f"{key} {self._tower}".encode()).hexdigest()[:32]
+
+    def _load(self, name: str) -> SceneInputs:
+        if self.blind:
+            return self._seen(no_views(self.image_size), self.objects(name))
+        folder = data_scene_folder(self.root, name)
+        objects = self.objects(name)
+        stamp = self._stamp(folder, name, objects)
+        note = self._cache.recall(stamp) if stamp else None
+        kept = self._cache.read(note["key"]) if note else None
+        if kept is None:
+            kept, note = self._provide(name, objects)
+            if stamp:
+                self._cache.note(stamp, note)
+        if note["dropped"]:
+            self._tell_dropped(name, **note["dropped"])
+        masks = kept.pop("object_masks")
+        tokens = self.processor.num_tokens(kept)
+        if note["key"]:
+            self._keys[name] = note["key"]
+            if self._tower:
+                kept |= self._cache.read(self._features_key(note["key"])) or {}
+        return SceneInputs(kept, tokens, objects, masks)
+
+    def _stamp(self, folder: Path, name: str, objects: np.ndarray) -> str | None:
+        if self._settings is None:
+            return None
+        choice = json.dumps(self._selection.get(name)).encode()
+        parts = [data_align(self.root, folder.name).tobytes(), choice, objects.tobytes()]
+        return folder_stamp(self._settings, folder, parts)
+
+    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """A scene's tensors by content, computed where the cache has none, and what is to be noted of it."""
+        import torch
+
         scene = read_data_scene(self.root, name)
-        if scene.dropped and name not in self._told:
-            self._told.add(name)
-            _tell_dropped(scene, posed_images_folder(self.root, name))
-        indices = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
-        return load_views(scene, indices, self.image_size)
+        chosen = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            key = self._settings and content_key(self._settings, scene, chosen, objects, pool)
+            kept = self._cache.read(key) if key else None
+            if kept is None:
+                computed = self._computed(scene, chosen, objects, pool)
+                kept = {**computed.inputs, "object_masks": computed.object_masks}
+                if key and self._cache.write(key, kept, self._about(scene, chosen)):
+                    kept = self._cache.read(key) or kept  # pages that all processes share, in place of our own memory
+        return kept, {"key": key, "dropped": _dropped(scene)}
+
+    def _computed(self, scene: Scene, chosen: Sequence[int], objects: np.ndarray, pool: Executor) -> SceneInputs:
+        """One view at a time, from the file to what the model reads: what is large in between stays small."""
+        views = list(dict.fromkeys(chosen))  # a short scene is shown some of its frames twice
+        made = pool.map(lambda index: self._seen(load_views(scene, [index], self.image_size), objects), views)
+        parts = dict(zip(views, made, strict=True))
+        return joined(self.processor, [parts[index] for index in chosen])
+
+    def _seen(self, views: Views, objects: np.ndarray) -> SceneInputs:
+        return scene_inputs(self.processor, views, objects, self.measured, self.precision)
+
+    def _about(self, scene: Scene, chosen: Sequence[int]) -> dict[str, str]:
+        look = f"{self.strategy}, at most {self.max_frames} views of {self.image_size} pixels, {self.boxes} boxes"
+        return {"scene": scene.name, "look": look, "frames": " ".join(scene.frames[index].name for index in chosen)}
+
+    def _tell_dropped(self, name: str, count: int, total: int, first: str, reason: str) -> None:
+        if name in self._told:
+            return
+        self._told.add(name)
+        tqdm.write(  # a plain print would tear a progress bar apart
+            f"{name}: {count} of {total} frames left out, the first, {first}, because: {reason} "
+            f"(`llava scene info {posed_images_folder(self.root, name)}` tells of the others)",
+            file=sys.stderr,
+        )
 
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
@@ -157,10 +260,9 @@ class SceneSource:
         return read_json(path)
 
 
-def _tell_dropped(scene: Scene, folder: Path) -> None:
-    dropped, total = scene.dropped, len(scene.frames) + len(scene.dropped)
-    tqdm.write(  # a plain print would tear a progress bar apart
-        f"{scene.name}: {len(dropped)} of {total} frames left out, the first, {dropped[0].name}, because: "
-        f"{dropped[0].reason} (`llava scene info {folder}` tells of the others)",
-        file=sys.stderr,
-    )
+def _dropped(scene: Scene) -> dict[str, Any] | None:
+    """How many of how many frames were left out, and why the first one was."""
+    if not scene.dropped:
+        return None
+    first, total = scene.dropped[0], len(scene.frames) + len(scene.dropped)
+    return {"count": len(scene.dropped), "total": total, "first": first.name, "reason": first.reason}

@@ -2,8 +2,12 @@
 
 An encoder is a frozen configuration with ``image_size`` (pixels a side of the views it reads), ``debug()``,
 ``build_processor()`` and ``build_module(width)``; the processor maps ``Views`` (of a blind model: none) to tensors on
-the CPU and knows how many tokens they will become, the module maps those tensors to ``SceneTokens``. What the module
-calls ``tower`` and ``projector`` can be trained at rates of their own, the rest learns with the language model.
+the CPU and knows how many tokens they will become, the module maps those tensors to ``SceneTokens``.
+
+The processor treats each view by itself, because scenes are read view by view, and is a dataclass of plain values, by
+which the cache knows again what it made. What the module calls ``tower`` and ``projector`` can be trained at rates
+of their own, the rest learns with the language model. A module with a ``tower`` has ``look(inputs)``, what the tower
+makes of the views; given back among the inputs as ``features``, it spares a frozen tower looking again.
 """
 
 from __future__ import annotations

@@ -90,9 +90,9 @@ class SiglipProcessor:
             boxes: (n, 6) objects, metres; n may be 0.
 
         Returns:
-            ``pixel_values`` (V, 3, H, W) float32 in [-1, 1]; ``coords`` (V, h, w, 3 p) float32, metres, the
-            p points of each cell; ``valid`` (V, h, w) bool; ``object_masks`` (n, V, H', W') bool over what
-            the grounding head pools.
+            ``pixel_values`` (V, 3, H, W) uint8, scaled by the module (a quarter of the bytes to keep and to move);
+            ``coords`` (V, h, w, 3 p) float32, metres, the p points of each cell; ``valid`` (V, h, w) bool;
+            ``object_masks`` (n, V, H', W') bool over what the grounding head pools.
 
         Raises:
             ValueError: the views have another size than the encoder reads.
@@ -114,9 +114,8 @@ class SiglipProcessor:
         boxes = np.asarray(boxes, np.float32).reshape(-1, 6)
         looked = (config.patch_size, config.grid, 0.5) if config.pooled == "patches" else (cell, config.cells, 0.25)
         masks = object_masks(seen, boxes, *looked, known)
-        pixels = torch.from_numpy(np.ascontiguousarray(views.images)).permute(0, 3, 1, 2).contiguous()
         return {
-            "pixel_values": (pixels.float() / 255 - 0.5) / 0.5,
+            "pixel_values": torch.from_numpy(np.ascontiguousarray(views.images.transpose(0, 3, 1, 2))),
             "coords": torch.as_tensor(coords, dtype=torch.float32),
             "valid": torch.as_tensor(valid),
             "object_masks": torch.as_tensor(masks),

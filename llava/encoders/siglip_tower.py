@@ -47,8 +47,11 @@ class SiglipEncoder(nn.Module):
         self.projector = nn.Sequential(nn.Linear(config.hidden_size, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, inputs: dict[str, torch.Tensor]) -> SceneTokens:
-        """Encode the views of one or more scenes: ``inputs`` as the processor made them, concatenated."""
-        features_VPE = self.tower(inputs["pixel_values"]).last_hidden_state
+        """Encode the views of one or more scenes: ``inputs`` as the processor made them, concatenated.
+
+        With ``features``, what ``look`` gave for these views, the tower need not look at them again.
+        """
+        features_VPE = inputs["features"] if "features" in inputs else self.look(inputs)
         dense_VHWD = self.projector(features_VPE).unflatten(1, (self.grid, self.grid))
         # Pooled after projection, bilinear without antialias, whatever stride the config names (quirk Q19).
         pooled_VDhw = F.interpolate(
@@ -62,6 +65,16 @@ class SiglipEncoder(nn.Module):
             dense=dense_VHWD if self.pooled == "patches" else tokens_VhwD,
             newline=self.newline,
         )
+
+    def look(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What the tower makes of each view: features (V, P, E) of its P patches."""
+        # Contiguous as features that were kept are: products of another layout are rounded otherwise.
+        return self.tower(scaled(inputs["pixel_values"])).last_hidden_state.contiguous()
+
+
+def scaled(pixels: torch.Tensor) -> torch.Tensor:
+    """What the tower reads, in [-1, 1], of uint8 pixels; pixels of a floating type are so already."""
+    return pixels if pixels.is_floating_point() else (pixels.float() / 255 - 0.5) / 0.5
 
 
 class StoredLayerNorm(nn.LayerNorm):

@@ -138,25 +138,29 @@ def object_masks(
         cells: patches along a side.
         min_share: the share of a patch's pixels, 0..1.
     """
-    points = _patches(coords, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch, 3)
-    known = ~np.isnan(points[..., 0])
-    if valid is not None:
-        known &= _patches(valid, cells, patch).swapaxes(2, 3).reshape(-1, patch * patch)
+    known = None if valid is None else _patches(valid, cells, patch)
+    # An axis at a time, down the rows first: long inner loops. NaN marks what is unknown; fmin and fmax pass over it.
+    axes = [_patches(coords[..., axis], cells, patch) for axis in range(3)]
+    if known is not None:
+        axes = [np.where(known, values, np.float32(np.nan)) for values in axes]
+    lowest = np.stack([np.fmin.reduce(np.fmin.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
+    highest = np.stack([np.fmax.reduce(np.fmax.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
+    unknown = np.isnan(axes[0]).sum(axis=2, dtype=np.int32).sum(axis=3)
     wanted = max(1, int(patch * patch * min_share))
-    lowest = np.where(known[..., None], points, np.float32(np.inf)).min(axis=1)
-    highest = np.where(known[..., None], points, np.float32(-np.inf)).max(axis=1)
-    known_counts = known.sum(axis=1)
-    masks = np.zeros((len(boxes), len(points)), bool)
+    enough = patch * patch - unknown >= wanted
+    masks = np.zeros((len(boxes), *enough.shape), bool)
     for mask, low, high in zip(masks, *bounds(np.asarray(boxes, np.float32)), strict=True):
         # A patch wholly in the box needs no counting, one that does not touch it neither: few are left.
-        within = np.all((lowest >= low) & (highest <= high), axis=1)
-        mask[:] = within & (known_counts >= wanted)
-        partly = np.flatnonzero(
-            ~within & np.all((highest >= low) & (lowest <= high), axis=1) & (known_counts >= wanted)
-        )
-        inside = np.all((points[partly] >= low) & (points[partly] <= high), axis=2) & known[partly]
-        mask[partly] = inside.sum(axis=1) >= wanted
-    return masks.reshape(len(boxes), len(coords), cells, cells)
+        within = enough & np.all((lowest >= low) & (highest <= high), axis=-1)
+        touched = enough & ~within & np.all((highest >= low) & (lowest <= high), axis=-1)
+        view, row, column = np.nonzero(touched)
+        inside = np.ones((len(view), patch, patch), bool)
+        for values, least, most in zip(axes, low, high, strict=True):
+            some = values[view, row, :, column]
+            inside &= (some >= least) & (some <= most)
+        mask[within] = True
+        mask[touched] = inside.sum(axis=(1, 2)) >= wanted
+    return masks
 
 
 def max_coverage(voxels: list[np.ndarray], limit: int) -> tuple[list[int], list[int]]:

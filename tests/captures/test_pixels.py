@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from llava.captures import open_scene
-from llava.captures.pixels import load_depth, load_views
-from llava.geometry.camera import project
+from llava.captures.pixels import load_depth, load_views, resized_square
+from llava.geometry.camera import project, square_crop
 
 
 def test_views_put_each_pixel_where_the_camera_saw_it(posed_images: Path) -> None:
@@ -50,6 +50,21 @@ def test_portrait_pictures_are_cropped_at_top_and_bottom(posed_images: Path) -> 
         np.savetxt(posed_images / name, k)
     views = load_views(open_scene(posed_images), [0], 24)
     assert views.images.shape == (1, 24, 24, 3) and views.valid.mean() > 0.9
+
+
+@pytest.mark.parametrize(
+    ("color", "depth", "size"),
+    [
+        *[((1296, 968), (640, 480), 384), ((192, 144), (192, 144), 144), ((968, 1296), (480, 640), 384)],
+        *[((333, 222), (64, 48), 24), ((100, 80), (65, 64), 24), ((80, 100), (64, 65), 24), ((50, 50), (30, 30), 24)],
+    ],
+)
+def test_a_picture_is_resized_whole_and_then_cropped(color, depth, size: int) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (color[1], color[0], 3), np.uint8))
+    crop = square_crop(*depth, size)
+    whole = picture.resize((crop.width, crop.height), Image.Resampling.BICUBIC)
+    kept = np.s_[crop.top : crop.top + size, crop.left : crop.left + size]
+    np.testing.assert_array_equal(resized_square(picture, crop, size), np.asarray(whole)[kept])
 
 
 def test_damage_inside_a_file_is_an_error_that_names_it(posed_images: Path) -> None:

@@ -72,6 +72,33 @@ def test_views_do_not_touch_each_other(config):
     assert torch.allclose(whole.dense[-1:], last.dense, atol=1e-5)
 
 
+def test_views_are_processed_by_themselves(config):
+    """Scenes are read view by view; the inputs are put together after that."""
+    processor, views = config.build_processor(), make_views(config.image_size)
+    boxes = np.array([[0, 0, 0, 3.9, 3.9, 3.9], [0.5, 0, 0, 2, 3, 3]], np.float32)
+    parts = [
+        processor(Views(views.images[[i]], views.coords[[i]], views.valid[[i]], views.names[i : i + 1]), boxes)
+        for i in range(len(views.names))
+    ]
+    for key, whole in processor(views, boxes).items():
+        joined = torch.cat([part[key] for part in parts], dim=1 if key == "object_masks" else 0)
+        assert torch.equal(joined, whole), key
+
+
+def test_kept_features_stand_for_the_tower(config):
+    module = config.build_module(WIDTH).eval()
+    inputs = config.build_processor()(make_views(config.image_size), np.empty((0, 6)))
+    del inputs["object_masks"]
+    if "tower" not in dict(module.named_children()):
+        return  # nothing to keep
+    with torch.no_grad():
+        features = module.look(inputs)
+        looked, kept = module(inputs), module({**inputs, "features": features})
+        blank = module({**inputs, "features": torch.zeros_like(features)})
+    assert torch.equal(kept.tokens, looked.tokens) and torch.equal(kept.dense, looked.dense)
+    assert not torch.equal(blank.tokens, looked.tokens)
+
+
 def test_configuration_is_frozen(config):
     with pytest.raises(FrozenInstanceError):
         config.image_size = 1

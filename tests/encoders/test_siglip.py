@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from llava.encoders.siglip import Siglip
+from llava.encoders.siglip_tower import scaled
 from llava.types import Views
 
 
@@ -49,8 +50,10 @@ def test_pixels_are_scaled_to_one():
     images = np.full((1, size, size, 3), 255, np.uint8)
     images[0, 0, 0] = (0, 51, 102)
     views = Views(images, np.zeros((1, size, size, 3), np.float32), np.ones((1, size, size), bool), ("0",))
-    pixels = config.build_processor()(views, np.empty((0, 6)))["pixel_values"]
-    assert pixels.shape == (1, 3, size, size) and pixels.dtype == torch.float32
+    read = config.build_processor()(views, np.empty((0, 6)))["pixel_values"]
+    assert read.dtype == torch.uint8
+    pixels = scaled(read)
+    assert pixels.shape == (1, 3, size, size) and pixels.dtype == torch.float32 and scaled(pixels) is pixels
     assert pixels[0, :, 0, 0].tolist() == pytest.approx([-1, -0.6, -0.2])
     assert (pixels[0, :, 1:] == 1).all()
 

@@ -16,6 +16,7 @@ from llava.captures.pixels import load_depth, load_views
 from llava.captures.scannet import read_posed_images
 from llava.data.scenes import scene_inputs
 from llava.encoders.siglip import Siglip
+from llava.encoders.siglip_tower import scaled
 from llava.frames import uniform_indices
 from llava.geometry.camera import nearest_rows_cols, square_crop, unproject
 from llava.geometry.voxels import patch_points
@@ -134,7 +135,7 @@ def test_decoded_frames_to_the_pixel(folder, world, capture):
 def test_pixel_values(world, capture):
     size = len(world["resize_rows"])
     encoder = Siglip(image_size=size)
-    pixels = encoder.build_processor()(capture.views, np.empty((0, 6)))["pixel_values"].numpy()
+    pixels = scaled(encoder.build_processor()(capture.views, np.empty((0, 6)))["pixel_values"]).numpy()
     step, expected = strided(world, "pixel_values_stride")
     np.testing.assert_allclose(pixels[:, :, ::step, ::step], expected, atol=1e-5)
     np.testing.assert_allclose(pixels.mean((2, 3)), world["pixel_values_mean"], atol=1e-4)

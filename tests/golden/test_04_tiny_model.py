@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from llava.encoders.siglip import Siglip
+from llava.encoders.siglip_tower import scaled
 from llava.model import decoding
 from llava.model.checkpoint import load_model
 from llava.model.llava_qwen import NAMES, their_name
@@ -135,7 +136,7 @@ def test_every_weight_is_loaded_under_its_name(folder, tiny):
 
 def test_tower_projector_and_pooling(io, tiny):
     with torch.no_grad():
-        tower = tiny.model.encoder.tower(tiny.scene["pixel_values"]).last_hidden_state
+        tower = tiny.model.encoder.tower(scaled(tiny.scene["pixel_values"])).last_hidden_state
         tokens = tiny.model.encode(tiny.scene)
     patches = tokens.dense.flatten(1, 2)
     step = -(-patches.shape[1] // io["visual.encoded_sub"].shape[1])

@@ -1,0 +1,252 @@
+"""What was computed of a scene, kept on disk: shared by all processes, written whole or not at all.
+
+    <cache>/entries/<key>.safetensors   tensors; the key is a digest of all that they were computed from
+    <cache>/seen/<stamp>.json           which key a folder of frames had when its files' sizes and times were these
+
+An entry that is cut short, or whose own words name another key, is as good as none. Nothing here is ever needed: a disk
+that is full or read-only costs time, not the run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER = ".cache"  # of a data folder
+FORMAT = "llava-cache-1"  # raised when an entry is laid out in another way
+USUAL_GB = 100.0
+SPARE = 2 << 30  # bytes of a disk that are left free
+IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
+SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a cache holds under one key."""
+
+    path: Path
+    bytes: int
+    used: float  # when it was last read, seconds since 1970
+    about: dict[str, str]  # what it says of itself: "scene", "look", "frames" ...
+
+
+@dataclass(frozen=True)
+class Cache:
+    """One cache folder; it appears with the first entry."""
+
+    folder: Path
+    most_bytes: int  # 0: nothing is read and nothing kept
+
+    def read(self, key: str) -> dict[str, torch.Tensor] | None:
+        """The tensors under that key, mapped from the file; None where there is no whole entry."""
+        from safetensors import SafetensorError, safe_open
+
+        path = self._path(key)
+        if not self.most_bytes:
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:  # checks that the file is as long as it should be
+                about = file.metadata() or {}
+                if (about.get("format"), about.get("key")) != (FORMAT, key):
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        except (OSError, SafetensorError):
+            return None
+        _touch(path)
+        return tensors
+
+    def write(self, key: str, tensors: Mapping[str, torch.Tensor], about: Mapping[str, str]) -> bool:
+        """Keep the tensors under that key; False, and a word on stderr, where the disk or the bound does not let it.
+
+        Several processes may write one key at a time: each its own file, and the last to be renamed stays.
+        """
+        from safetensors.torch import save
+
+        if not self.most_bytes:
+            return False
+        stated = {**about, "format": FORMAT, "key": key}
+        whole = save({name: tensor.contiguous() for name, tensor in tensors.items()}, stated)
+        try:
+            if not self._make_room(len(whole)):
+                _tell(f"{self.folder} is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it")
+                return False
+            _write_whole(self._path(key), whole)
+        except OSError as error:
+            _tell(f"{self.folder} cannot be written ({error.strerror}): set LLAVA_CACHE to a folder that can")
+            return False
+        return True
+
+    def recall(self, stamp: str) -> dict[str, Any] | None:
+        """What was noted for that stamp; None where there is nothing, or nothing whole."""
+        try:
+            note = json.loads(self._note_path(stamp).read_bytes()) if self.most_bytes else None
+        except (OSError, ValueError):
+            return None
+        return note if isinstance(note, dict) and note.get("format") == FORMAT else None
+
+    def note(self, stamp: str, note: Mapping[str, Any]) -> None:
+        """Note something down for a stamp, where the disk lets it."""
+        try:
+            if self.most_bytes:
+                _write_whole(self._note_path(stamp), json.dumps({**note, "format": FORMAT}).encode())
+        except OSError as error:
+            _tell(f"{self.folder} cannot be written ({error.strerror}): set LLAVA_CACHE to a folder that can")
+
+    def entries(self) -> list[Entry]:
+        """All whole entries, the longest unused first."""
+        from safetensors import SafetensorError, safe_open
+
+        found = []
+        for path, status in self._files("*.safetensors"):
+            try:
+                with safe_open(path, framework="numpy") as file:
+                    about = file.metadata() or {}
+            except (OSError, SafetensorError):
+                about = {}
+            if about.get("format") == FORMAT:
+                found.append(Entry(path, status.st_size, status.st_mtime, about))
+        return found
+
+    def clear(self, idle: float = 0.0) -> int:
+        """Remove what nothing has read for ``idle`` seconds; returns the bytes that this frees.
+
+        What another process has mapped stays readable to it.
+        """
+        limit, freed = time.time() - idle, 0
+        for pattern in ("*.safetensors", "*.json", ".*.part"):
+            for path, status in self._files(pattern):
+                if status.st_mtime <= limit:
+                    path.unlink(missing_ok=True)
+                    freed += status.st_size
+        return freed
+
+    def _make_room(self, wanted: int) -> bool:
+        """Whether so many bytes fit; entries that nothing has read for long are removed for them, oldest first."""
+        files = self._files("*.safetensors") + self._files(".*.part")  # which killed processes have left
+        used = sum(status.st_size for _, status in files)
+        disk = shutil.disk_usage(_existing(self.folder))
+        room = min(self.most_bytes - used, disk.free - SPARE) - wanted
+        for path, status in files:
+            if room >= 0 or status.st_mtime > time.time() - IDLE:
+                break
+            path.unlink(missing_ok=True)
+            room += status.st_size
+        return room >= 0
+
+    def _files(self, pattern: str) -> list[tuple[Path, os.stat_result]]:
+        found = []
+        for path in self.folder.glob(f"*/{pattern}"):
+            try:
+                found.append((path, path.stat()))
+            except FileNotFoundError:
+                continue  # another process has removed or renamed it meanwhile
+        return sorted(found, key=lambda file: file[1].st_mtime)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / "entries" / f"{key}.safetensors"
+
+    def _note_path(self, stamp: str) -> Path:
+        return self.folder / "seen" / f"{stamp}.json"
+
+
+def open_cache(data: Path) -> Cache:
+    """The cache for a data folder.
+
+    It lies in ``LLAVA_CACHE`` where that is set, else in ``.cache`` of the data folder, or where that cannot be written
+    in ``llava`` of the user's own cache folder. ``LLAVA_CACHE_GB`` bounds it (default: 100; 0: no cache).
+
+    ValueError: the bound is no number.
+    """
+    words = os.environ.get("LLAVA_CACHE_GB") or str(USUAL_GB)
+    try:
+        gigabytes = float(words)
+        most_bytes = int(gigabytes * 1e9)
+    except (ValueError, OverflowError):
+        raise ValueError(f"LLAVA_CACHE_GB is {words!r}: expected gigabytes, e.g. 50, or 0 for no cache") from None
+    if os.environ.get("LLAVA_CACHE"):
+        return Cache(Path(os.environ["LLAVA_CACHE"]).expanduser(), max(0, most_bytes))
+    near = data / FOLDER
+    return Cache(near if os.access(_existing(near), os.W_OK) else _of_user(), max(0, most_bytes))
+
+
+def find_caches(data: Path | None) -> list[Cache]:
+    """The cache of a data folder, or without one all that were filled here: those of data folders, and the user's own.
+
+    ValueError: there is no such data folder.
+    """
+    if data is not None:
+        if not data.is_dir():
+            raise ValueError(f"there is no data folder {data}: name one, or none for all caches of the folders here")
+        return [open_cache(data)]
+    usual = open_cache(Path())
+    folders = {usual.folder, _of_user()} if os.environ.get("LLAVA_CACHE") else {_of_user()}
+    folders |= {entries.parent for entries in Path().glob(f"*/{FOLDER}/entries")}
+    return [Cache(folder, usual.most_bytes) for folder in sorted(folders) if (folder / "entries").is_dir()]
+
+
+def listing(caches: Sequence[Cache]) -> str:
+    """What caches hold, as a text: their sizes, and for each way of looking at scenes how many were looked at so."""
+    lines = []
+    for cache in caches:
+        looks: dict[str, list[Entry]] = {}
+        for entry in cache.entries():
+            looks.setdefault(entry.about.get("look", "?"), []).append(entry)
+        total = sum(entry.bytes for entries in looks.values() for entry in entries)
+        lines.append(f"{cache.folder}: {total / 1e6:.1f} MB, at most {cache.most_bytes / 1e9:g} GB")
+        for look, entries in sorted(looks.items()):
+            size, days = sum(e.bytes for e in entries) / 1e6, (time.time() - max(e.used for e in entries)) / 86400
+            scenes = f"{len(entries)} scenes" if len(entries) > 1 else entries[0].about.get("scene", "1 scene")
+            lines.append(f"  {size:9.1f} MB  {scenes}: {look}; last read {max(days, 0):.1f} days ago")
+    return "\n".join(lines) or "nothing is kept of any scene here"
+
+
+def _of_user() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "llava"
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+
+
+def _touch(path: Path) -> None:
+    """Note that an entry was read, by its file's time; a disk that is read-only has none to note."""
+    try:
+        os.utime(path)
+    except OSError:
+        return
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Not `resumable.replaced`, which takes what another process writes to the same path for a killed one's remains.
+    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        os.chmod(partial, 0o644)  # others may share the cache; mkstemp lets nobody else read
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+
+
+_told: set[str] = set()
+
+
+def _tell(text: str) -> None:
+    if text not in _told:
+        _told.add(text)
+        print(f"no more scenes are kept: {text}", file=sys.stderr)

@@ -1,0 +1,354 @@
+"""The scene cache: what it gives is what would be computed, and nothing in it is believed that could be wrong."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from llava.captures.pixels import load_views
+from llava.captures.scannet import read_data_scene
+from llava.cli import main
+from llava.data import cache as cache_module
+from llava.data.cache import Cache, find_caches, open_cache
+from llava.data.scenes import SceneInputs, SceneSource, scene_inputs
+from llava.encoders.siglip import Siglip
+from llava.frames import sample
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NAME = "scannet/scene0000_00"
+
+
+@pytest.fixture(autouse=True)
+def usual_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LLAVA_CACHE", raising=False)
+    monkeypatch.delenv("LLAVA_CACHE_GB", raising=False)
+
+
+@pytest.fixture
+def data(rooms_data: Path, tmp_path: Path) -> Path:
+    """A data folder without a cache, whose files have not changed for a while."""
+    folder = shutil.copytree(rooms_data, tmp_path / "data", ignore=shutil.ignore_patterns(".cache"))
+    settle(folder)
+    return folder
+
+
+def settle(data: Path) -> None:
+    for path in (data / "scannet/posed_images").rglob("*"):
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
+
+
+def open_source(data: Path, **changes) -> SceneSource:
+    eyes = Siglip().debug()
+    fields = {"split": "train", "strategy": "mc", "max_frames": 3, "boxes": "gt"} | changes
+    return SceneSource(data, image_size=eyes.image_size, processor=eyes.build_processor(), **fields)
+
+
+def plainly(data: Path, strategy: str = "mc", frames: int = 3) -> SceneInputs:
+    """The twin: all views at once, by nobody's memory."""
+    source, eyes = open_source(data), Siglip().debug()
+    scene = read_data_scene(data, NAME)
+    chosen = sample(scene, strategy, frames, selection=source._selection.get(NAME))
+    views = load_views(scene, chosen, eyes.image_size)
+    return scene_inputs(eyes.build_processor(), views, source.objects(NAME))
+
+
+def assert_same(found: SceneInputs, expected: SceneInputs) -> None:
+    assert found.inputs.keys() == expected.inputs.keys() and found.num_tokens == expected.num_tokens
+    for key, value in expected.inputs.items():
+        assert found.inputs[key].dtype == value.dtype and torch.equal(found.inputs[key], value), key
+    assert torch.equal(found.object_masks, expected.object_masks)
+    np.testing.assert_array_equal(found.objects, expected.objects)
+
+
+def kept(data: Path) -> list[Path]:
+    return sorted((data / ".cache/entries").iterdir())
+
+
+@pytest.fixture
+def no_computing(monkeypatch: pytest.MonkeyPatch):
+    """From when it is called on, a scene that is not in the cache cannot be had."""
+    return lambda: monkeypatch.setattr("llava.data.scenes.load_views", None)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "frames"), [("mc", 3), ("uniform", 7)]
+)  # a room has four frames: some are repeated
+def test_cold_and_warm_are_what_is_computed_plainly(data: Path, strategy: str, frames: int, no_computing) -> None:
+    expected = plainly(data, strategy, frames)
+    source = open_source(data, strategy=strategy, max_frames=frames)
+    assert not (data / ".cache").exists()
+    assert_same(source.load(NAME), expected)
+    assert len(kept(data)) == 1
+    no_computing()
+    for again in (pickle.loads(pickle.dumps(source)), open_source(data, strategy=strategy, max_frames=frames)):
+        assert_same(again.load(NAME), expected)
+
+
+@pytest.mark.parametrize("boxes", ["gt", "gt+pred", "none"])
+def test_the_benchmark_compares_with_a_plain_way_that_gives_the_same(data: Path, boxes: str, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    baseline, source = importlib.import_module("baselines.loading"), open_source(data, boxes=boxes)
+    scene = read_data_scene(data, NAME)
+    chosen = sample(scene, "mc", 3, selection=source._selection.get(NAME))
+    expected = baseline.load(scene, chosen, source.objects(NAME), Siglip().debug())
+    masks = expected.pop("object_masks")
+    found = source.load(NAME)
+    assert_same(found, SceneInputs(expected, found.num_tokens, source.objects(NAME), masks))
+
+
+def test_a_folder_that_only_looks_different_is_known_by_its_content(data: Path, no_computing, tmp_path: Path) -> None:
+    expected = open_source(data).load(NAME)
+    moved = data.rename(tmp_path / "elsewhere")
+    settle(moved)
+    no_computing()
+    assert_same(open_source(moved).load(NAME), expected)
+    assert len(kept(moved)) == 1 and len(list((moved / ".cache/seen").iterdir())) == 2
+
+
+def repaint(data: Path) -> None:
+    path = data / "scannet/posed_images/scene0000_00/00001.jpg"
+    Image.new("RGB", Image.open(path).size, (200, 20, 20)).save(path)
+
+
+def deepen(data: Path) -> None:
+    path = data / "scannet/posed_images/scene0000_00/00001.png"
+    Image.fromarray(np.array(Image.open(path)) // 2).save(path)
+
+
+def step_aside(data: Path) -> None:
+    path = data / "scannet/posed_images/scene0000_00/00001.txt"
+    np.savetxt(path, np.loadtxt(path) + [[0, 0, 0, 0.5], [0] * 4, [0] * 4, [0] * 4])
+
+
+def realign(data: Path) -> None:
+    path = data / "scannet/scans/scene0000_00/scene0000_00.txt"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("axisAlignment")]
+    path.write_text("\n".join([*lines, "axisAlignment = " + " ".join(map(str, np.eye(4).ravel()))]))
+
+
+def move_a_box(data: Path) -> None:
+    path = data / "metadata/scannet_train_gt_box.json"
+    boxes = json.loads(path.read_text())
+    boxes[NAME][0][0] += 0.3
+    path.write_text(json.dumps(boxes))
+
+
+@pytest.mark.parametrize("change", [repaint, deepen, step_aside, realign, move_a_box])
+@pytest.mark.parametrize("just_now", [True, False])
+def test_whatever_a_scene_is_made_of_changes_it(data: Path, change, just_now: bool) -> None:
+    before = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    change(data)
+    if not just_now:
+        settle(data)
+    after = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    assert_same(after, plainly(data, "uniform", 4))
+    same = [torch.equal(after.inputs[key], before.inputs[key]) for key in before.inputs]
+    assert not (all(same) and np.array_equal(after.objects, before.objects))
+
+
+def test_a_change_within_one_tick_of_the_clock_is_seen(data: Path) -> None:
+    """Same size, same time: what git calls racy."""
+    path = data / "scannet/posed_images/scene0000_00/00001.txt"
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
+    before = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    swapped = path.read_text().splitlines()[1::-1] + path.read_text().splitlines()[2:]
+    path.write_text("\n".join(swapped) + "\n")
+    os.utime(path, ns=(now, now))
+    after = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    assert not torch.equal(after.inputs["coords"], before.inputs["coords"])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"strategy": "uniform"}, {"max_frames": 2}, {"boxes": "gt+pred"}, {"measured": False}, {"precision": "float16"}],
+)
+def test_each_way_of_looking_has_its_own(data: Path, other: dict) -> None:
+    open_source(data).load(NAME)
+    found = open_source(data, **other).load(NAME)
+    assert len(kept(data)) == 2
+    shutil.rmtree(data / ".cache")
+    assert_same(found, open_source(data, **other).load(NAME))
+
+
+@dataclass(frozen=True)
+class Dimmed:
+    """A processor of one's own."""
+
+    by: int
+    plain: object = None
+
+    def __call__(self, views, boxes):
+        inputs = Siglip().debug().build_processor()(views, boxes)
+        return inputs | {"pixel_values": inputs["pixel_values"] // self.by}
+
+    def num_tokens(self, inputs) -> int:
+        return Siglip().debug().build_processor().num_tokens(inputs)
+
+
+def test_the_settings_of_a_processor_count_and_one_that_cannot_tell_them_is_not_kept(data: Path) -> None:
+    brightest = []
+    for processor in (Dimmed(1), Dimmed(2), Dimmed(4, plain=np.zeros(3))):
+        source = open_source(data)
+        source.processor = processor
+        brightest.append(int(source.load(NAME).inputs["pixel_values"].max()))
+    assert brightest[0] // 2 == brightest[1] and brightest[0] // 4 == brightest[2]
+    assert len(kept(data)) == 2
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def something_else(path: Path) -> None:
+    path.write_bytes(b"\x08" + bytes(7) + b"{}      " + bytes(100))
+
+
+def of_another_scene(path: Path) -> None:
+    open_source(path.parents[2]).load("scannet/scene0001_00")
+    (other,) = [found for found in path.parent.iterdir() if found != path]
+    shutil.copyfile(other, path)
+
+
+@pytest.mark.parametrize("harm", [cut, empty, something_else, of_another_scene, Path.unlink])
+@pytest.mark.parametrize("what", ["entries", "seen"])
+def test_what_is_damaged_or_foreign_is_computed_anew(data: Path, harm, what: str) -> None:
+    expected = plainly(data)
+    open_source(data).load(NAME)
+    (path,) = (data / ".cache" / what).iterdir()
+    if what == "seen" and harm is of_another_scene:
+        path.write_text("[1, 2]")  # JSON, but not ours
+    else:
+        harm(path)
+    assert_same(open_source(data).load(NAME), expected)
+    again = open_source(data)
+    assert_same(again.load(NAME), expected)
+    assert path.stat().st_size > 200 or what == "seen"
+
+
+LOAD = """
+import sys
+from pathlib import Path
+from llava.data.scenes import SceneSource
+from llava.encoders.siglip import Siglip
+eyes = Siglip().debug()
+source = SceneSource(Path(sys.argv[1]), "train", "mc", 3, eyes.image_size, eyes.build_processor(), "gt")
+print("ready", flush=True)
+sys.stdin.readline()
+print(*(int(source.load(f"scannet/scene{i:04d}_00").inputs["pixel_values"].sum()) for i in (0, 1)))
+"""
+
+
+def test_processes_that_compute_the_same_scenes_do_not_disturb_each_other(data: Path) -> None:
+    command, pipes = [sys.executable, "-c", LOAD, str(data)], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    children = [subprocess.Popen(command, text=True, cwd=REPOSITORY, **pipes) for _ in range(3)]
+    assert [child.stdout.readline() for child in children] == ["ready\n"] * 3
+    for child in children:
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    said = [child.communicate()[0].split() for child in children]
+    assert all(child.returncode == 0 for child in children) and len(kept(data)) == 2, "no temporary file stays"
+    expected = [open_source(data).load(f"scannet/scene{i:04d}_00").inputs["pixel_values"].sum() for i in (0, 1)]
+    assert said == [[str(int(total)) for total in expected]] * 3
+
+
+def test_what_is_given_is_mapped_and_its_changes_stay_ones_own(data: Path) -> None:
+    first, second = open_source(data).load(NAME), open_source(data).load(NAME)
+    assert str(kept(data)[0]) in Path("/proc/self/maps").read_text()
+    before = second.inputs["coords"].clone()
+    first.inputs["coords"].zero_()
+    assert torch.equal(second.inputs["coords"], before) and torch.equal(
+        open_source(data).load(NAME).inputs["coords"], before
+    )
+
+
+def test_a_disk_that_takes_nothing_breaks_nothing(data: Path, monkeypatch, capsys) -> None:
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    expected = plainly(data)
+    monkeypatch.setattr(cache_module.tempfile, "mkstemp", full)
+    source = open_source(data)
+    for name in (NAME, "scannet/scene0001_00"):
+        source.load(name)
+    assert_same(source.load(NAME), expected)
+    said = capsys.readouterr().err
+    assert said.count("No space left on device") == 1 and "LLAVA_CACHE" in said
+
+
+def test_a_data_folder_that_cannot_be_written_has_its_cache_elsewhere(data: Path, monkeypatch, tmp_path: Path) -> None:
+    writable = os.access
+    monkeypatch.setattr(  # a test run by root may write everywhere
+        cache_module.os, "access", lambda path, mode: not Path(path).is_relative_to(data) and writable(path, mode)
+    )
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    open_source(data).load(NAME)
+    assert not (data / ".cache").exists() and len(list((tmp_path / "home/llava/entries").iterdir())) == 1
+
+
+def test_the_environment_says_where_and_how_much(data: Path, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLAVA_CACHE", str(tmp_path / "mine"))
+    expected = open_source(data).load(NAME)
+    assert len(list((tmp_path / "mine/entries").iterdir())) == 1 and not (data / ".cache").exists()
+    monkeypatch.setenv("LLAVA_CACHE_GB", "0")
+    shutil.rmtree(tmp_path / "mine")
+    assert_same(open_source(data).load(NAME), expected)
+    assert not (tmp_path / "mine").exists()
+    monkeypatch.setenv("LLAVA_CACHE_GB", "many")
+    with pytest.raises(ValueError, match="LLAVA_CACHE_GB is 'many': expected gigabytes"):
+        open_cache(data)
+
+
+def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path, capsys) -> None:
+    cache = Cache(tmp_path, most_bytes=3000)
+    tensors = {"x": torch.zeros(200)}  # with its header about 1,000 bytes
+    assert cache.write("old", tensors, {}) and cache.write("new", tensors, {})
+    assert not cache.write("third", tensors | {"y": torch.zeros(200)}, {})
+    assert "LLAVA_CACHE_GB bounds it" in capsys.readouterr().err
+    for name in ("old", "new"):
+        long_ago = time.time() - 3 * 24 * 3600
+        os.utime(tmp_path / f"entries/{name}.safetensors", (long_ago, long_ago))
+    cache.read("new")
+    assert cache.write("third", tensors | {"y": torch.zeros(200)}, {})
+    assert cache.read("old") is None and cache.read("new") is not None and cache.read("third") is not None
+
+
+def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(data.parent / "home"))
+    main(["cache"])
+    assert "nothing is kept" in capsys.readouterr().out
+    source = open_source(data)
+    source.load(NAME)
+    source.load("scannet/scene0001_00")
+    (found,) = find_caches(None)
+    assert {entry.about["scene"] for entry in found.entries()} == {NAME, "scannet/scene0001_00"}
+    assert all(len(entry.about["frames"].split()) == 3 for entry in found.entries())
+    main(["cache", "data"])
+    said = capsys.readouterr().out
+    assert "2 scenes: mc, at most 3 views of 56 pixels, gt boxes" in said and "at most 100 GB" in said
+    main(["cache", "clear", "data", "--idle", "1"])
+    assert "0.0 MB deleted" in capsys.readouterr().out and len(kept(data)) == 2
+    main(["cache", "clear"])
+    assert kept(data) == [] and list((data / ".cache/seen").iterdir()) == []
+    with pytest.raises(SystemExit):
+        main(["cache", "nowhere"])
+    assert "there is no data folder nowhere" in capsys.readouterr().err

@@ -16,6 +16,8 @@ from torch.nn import functional as F
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from llava.model.branches import Branches
+
 
 def pack_mask(branch_ids: torch.Tensor) -> torch.Tensor:
     """Attention mask of scene packs, True where a query may look.
@@ -34,22 +36,6 @@ def pack_mask(branch_ids: torch.Tensor) -> torch.Tensor:
     visible = past & (query >= 0) & ((key == 0) | (key == query))
     itself = torch.eye(branch_ids.shape[1], dtype=torch.bool, device=branch_ids.device)
     return (visible | itself)[:, None]
-
-
-def cache_mask(keys: torch.Tensor, queries: int) -> torch.Tensor:
-    """Attention mask of questions that continue a cached prefix, True where a query may look.
-
-    Args:
-        keys: (K, S) bool over cached and new tokens, False for padding.
-        queries: how many of the S tokens, the last ones, are new.
-
-    Returns:
-        (K, 1, queries, S) bool: each new token sees all real tokens up to itself, padding itself too.
-    """
-    past = torch.ones(queries, keys.shape[1], dtype=torch.bool, device=keys.device)
-    past = past.tril(keys.shape[1] - queries)
-    itself = past.triu(keys.shape[1] - queries)
-    return ((past & keys[:, None]) | itself)[:, None]
 
 
 @dataclass(frozen=True)
@@ -104,22 +90,25 @@ def pack_attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: torch.Tensor | list[RowBlocks] | None,
+    attention_mask: torch.Tensor | list[RowBlocks] | Branches | None,
     dropout: float = 0.0,
     scaling: float | None = None,
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
-    """Attention in the form that transformers calls: SDPA, which also understands `pack_blocks`.
+    """Attention in the form that transformers calls: SDPA, which also understands `pack_blocks` and `Branches`.
 
     Args:
         query: (B, heads, T, d); key and value may have fewer heads.
-        attention_mask: a boolean mask, True where a query may look; None: causal; or the packs' blocks.
+        attention_mask: a boolean mask, True where a query may look; None: causal; or the packs' blocks; or the
+            branches that the row's tokens continue.
 
     Returns:
         (B, T, heads, d), and no weights.
     """
     if dropout:
         raise ValueError(f"attention dropout is {dropout}, but scene packs know none: set attention_dropout to 0")
+    if isinstance(attention_mask, Branches):
+        return attention_mask.attend(module.layer_idx, query, key, value, scaling), None
     if not isinstance(attention_mask, list):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     groups = query.shape[1] // key.shape[1]

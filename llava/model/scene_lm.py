@@ -26,6 +26,7 @@ from transformers.utils import ModelOutput
 
 from llava.encoders import find_encoder
 from llava.model.attention import PACK_ATTENTION, RowBlocks, pack_visibility
+from llava.model.branches import Branches
 from llava.model.grounding import GroundHead, info_nce, mask_padding, pool_objects
 from llava.model.losses import spread_over_branches, text_losses
 from llava.model.positions import Positions
@@ -178,13 +179,13 @@ class SceneLM(PreTrainedModel):
         self,
         x_BTD: torch.Tensor,
         position_ids: torch.Tensor,
-        mask: torch.Tensor | list[RowBlocks] | None,
+        mask: torch.Tensor | list[RowBlocks] | Branches | None,
         cache: DynamicCache | None = None,
     ) -> torch.Tensor:
         """Run the language model's layers: embeddings (B, T, D) -> final hidden states, after the last norm.
 
         Args:
-            mask: (B, 1, T, S) bool, True where a query may look; or `pack_blocks`; None: plainly causal.
+            mask: (B, 1, T, S) bool, True where a query may look; or `pack_blocks`; or `Branches`; None: plainly causal.
             cache: keys and values of the S - T tokens before; grows by T.
         """
         return self.language_model.model(

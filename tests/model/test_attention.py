@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from llava.model.attention import cache_mask, pack_attention, pack_blocks, pack_mask, pack_visibility
+from llava.model.attention import pack_attention, pack_blocks, pack_mask, pack_visibility
 
 
 def test_pack_mask_by_hand():
@@ -71,11 +71,6 @@ def test_other_layouts_are_refused(row):
 def test_one_branch_needs_no_mask():
     assert pack_visibility(torch.tensor([[0, 1, 1, -1], [0, 0, 1, 1]])) is None
     assert pack_visibility(torch.tensor([[0, 1, 2, -1]])) is not None
-
-
-def test_cache_mask_hides_padding_and_future():
-    keys = torch.tensor([[True, True, False, True, True]])
-    assert cache_mask(keys, 3)[0, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
 
 
 def test_dropout_is_refused():

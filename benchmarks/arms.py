@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -102,10 +101,3 @@ def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
             cells.append(f"{mean(values):.1f}{spread}")
         lines.append(f"| {arm} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def conditions(arguments: Sequence[str]) -> str:
-    """The command, the commit and the machine, as every table states them."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    cores = os.cpu_count()
-    return f"`python {' '.join(arguments)}`, commit {commit}, {cores} cores ({platform.machine()}), no GPU"

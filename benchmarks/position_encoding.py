@@ -8,11 +8,11 @@ Writes benchmarks/position_encoding.json and prints the table of benchmarks/posi
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import tyro
-from arms import Arm, conditions, table, train_and_evaluate
+from arms import Arm, table, train_and_evaluate
+from measure import conditions
 
 ARMS = (
     Arm("sin3d"),
@@ -34,9 +34,9 @@ def main(
     budget = ("--train.packs", str(packs))
     arms = [Arm(arm.name, (*budget, *arm.train)) for arm in ARMS]
     found = train_and_evaluate(arms, seeds, recipe, data, out, jobs)
-    stated = {"conditions": conditions(sys.argv), "packs": packs, "seeds": seeds, "scores": found}
+    stated = {"conditions": conditions(), "packs": packs, "seeds": seeds, "scores": found}
     Path(__file__).with_suffix(".json").write_text(json.dumps(stated, indent=1) + "\n")
-    print(stated["conditions"], table(found), sep="\n\n")
+    print(", ".join(stated["conditions"].values()), table(found), sep="\n\n")
 
 
 if __name__ == "__main__":

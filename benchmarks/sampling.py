@@ -8,11 +8,11 @@ Writes benchmarks/sampling.json and prints the table of benchmarks/sampling.md.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import tyro
-from arms import Arm, conditions, evaluate, table
+from arms import Arm, evaluate, table
+from measure import conditions
 
 
 def main(
@@ -30,9 +30,9 @@ def main(
         for strategy in strategies
     ]
     found = evaluate(arms, checkpoint, data, out, jobs)
-    stated = {"conditions": conditions(sys.argv), "checkpoint": str(checkpoint), "scores": found}
+    stated = {"conditions": conditions(), "checkpoint": str(checkpoint), "scores": found}
     Path(__file__).with_suffix(".json").write_text(json.dumps(stated, indent=1) + "\n")
-    print(stated["conditions"], table(found), sep="\n\n")
+    print(", ".join(stated["conditions"].values()), table(found), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,7 +38,7 @@ class Answerer:
     tokenizer: PreTrainedTokenizerBase
     settings: chat.Chat
     max_new_tokens: int | None = None  # of an answer; None: as the task says
-    kv_memory: int = KV_MEMORY  # bytes that keys, values and attention scores may take; one question is always asked
+    kv_memory: int = KV_MEMORY  # bytes that keys and values may take; one question at least is asked
 
     def answer(self, scene: SceneInputs, samples: Sequence[Sample]) -> list[Prediction]:
         """Answers to questions of any tasks about one scene, in their order."""
@@ -64,6 +64,7 @@ class Answerer:
             scores = self._find(prefix, scene, [samples[i] for i in boxed], room)
             for i, row in zip(boxed, scores, strict=True):
                 own[i] = Prediction(samples[i], None, scene.objects, row, self.model.config.ground_temperature)
+            prefix = replace(prefix, scene=None)  # texts wait without what boxes are pooled from, which may be large
             for i, sample in enumerate(samples):
                 if sample.boxes is None and (chat.COORD not in sample.question or sample.coord is not None):
                     waiting.add(self._question(prefix, sample), self.limit(sample), own, i)
@@ -81,10 +82,8 @@ class Answerer:
         return 2 * config.num_hidden_layers * config.num_key_value_heads * width * size * tokens
 
     def question_bytes(self, question: Question, limit: int) -> int:
-        """Of a question with its answer: its keys and values, and twice a layer's scores in float32."""
-        tokens = len(question.ids)
-        scores = self.model.config.text_config.num_attention_heads * tokens * (question.prefix.length + tokens)
-        return self.kv_bytes(tokens + limit) + 2 * 4 * scores
+        """Of the keys and values of a question with its answer."""
+        return self.kv_bytes(len(question.ids) + limit)
 
     def _question(self, prefix: Prefix, sample: Sample) -> Question:
         ids = chat.question_ids(self.tokenizer, sample.question)

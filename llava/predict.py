@@ -138,6 +138,8 @@ def _answer_scenes(answerer: Answerer, source: SceneSource, benchmarks: Sequence
     groups = _groups({scene: sum(len(samples) for _, samples in of_scene) for scene, of_scene in asked.items()})
     left = [group for group in groups if any(map(is_left, group))]
     mine = left[processes.rank() :: processes.count()]
+    if not mine:
+        return
     answerer.model.eval()
     total = sum(len(samples) for group in mine for scene in group for _, samples in asked[scene])
     with ExitStack() as stack:
@@ -148,7 +150,7 @@ def _answer_scenes(answerer: Answerer, source: SceneSource, benchmarks: Sequence
             for b in benchmarks
         }
         title = ", ".join(benchmark.task for benchmark in benchmarks)
-        bar = stack.enter_context(tqdm(total=total, desc=title, unit="question", disable=not processes.is_first()))
+        bar = stack.enter_context(tqdm(total=total, desc=title, unit=" questions", disable=not processes.is_first()))
         scenes = stack.enter_context(_loading(source, [scene for group in mine for scene in group]))
         for group in mine:
             samples = {scene: [s for _, of_task in asked[scene] for s in of_task] for scene in group}

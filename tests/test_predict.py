@@ -263,6 +263,11 @@ def test_a_scored_benchmark_is_not_asked_again(answerer, source, rooms_data, sho
     assert len(lines(second.out)) == len(second.samples)
 
 
+def test_all_stands_for_every_benchmark(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
+    scores = evaluate_checkpoint(tiny_base, ("all",), data=rooms_data, results=tmp_path, frames=1, kv_memory="1MB")
+    assert list(scores) == list(TASKS)
+
+
 def test_scenes_are_grouped_by_their_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llava.predict.TOGETHER", 10)
     assert _groups({"a": 3, "b": 7, "c": 20, "d": 1, "e": 1}) == [["a", "b"], ["c"], ["d", "e"]]

@@ -17,7 +17,7 @@ from llava.answering import Answerer
 from llava.data import chat
 from llava.data.pack import coord_points
 from llava.data.scenes import SceneInputs
-from llava.types import Prediction, Sample
+from llava.types import Prediction, Sample, SceneTokens
 
 
 @torch.no_grad()
@@ -55,7 +55,9 @@ def _find(answerer: Answerer, scene: SceneInputs, sample: Sample) -> Prediction:
     return Prediction(sample, None, scene.objects, scores, model.config.ground_temperature)
 
 
-def _read(answerer: Answerer, scene: SceneInputs, sample: Sample, question: list[int], cache: DynamicCache | None):
+def _read(
+    answerer: Answerer, scene: SceneInputs, sample: Sample, question: list[int], cache: DynamicCache | None
+) -> tuple[SceneTokens | None, torch.Tensor]:
     """The scene's tokens and the hidden states (T, D) of the whole conversation."""
     model = answerer.model
     prefix = chat.prefix_ids(answerer.tokenizer, answerer.settings, scene.num_tokens)

@@ -1,11 +1,11 @@
 """Branches that continue prefixes: a prefix's keys and values are kept once, however many branches look at them.
 
 The language model reads one row of tokens, the new ones of all branches behind each other: nothing is padded but the
-small attention of a branch to its own tokens. A softmax runs over the prefix's and the own scores together, so that the
-result is that of each branch on its own, but for the order of additions.
+small attention of a branch to its own tokens. Attention to the prefix and to a branch's own tokens are computed apart
+and merged by the logarithms of their softmax's denominators, which is exact (Juravsky et al. 2024, Hydragen).
 
 Shape letters: K branches, N new tokens of all of them, n new tokens of the branch with most, T own tokens of a branch
-so far, P tokens of a prefix, H heads, h key heads, g = H / h, d head width.
+so far, P tokens of a prefix, M queries, H heads, h key heads, g = H / h, d head width.
 """
 
 from __future__ import annotations
@@ -73,32 +73,28 @@ class Branches:
         Returns:
             (1, N, H, d), in the query's precision; inside at least float32 is used.
         """
-        heads, groups = query.shape[1], key.shape[1]
-        count, total = self._own_KT.shape
+        groups = key.shape[1]
         key_KhTd = self._remember(self._keys, layer, key[0])
         value_KhTd = self._remember(self._values, layer, value[0])
-        wide = torch.promote_types(query.dtype, torch.float32)
-        query_hgNd = (query[0].to(wide) * scaling).unflatten(0, (groups, heads // groups))
+        query_hgNd = query[0].unflatten(0, (groups, -1))
 
-        query_Khgnd = self._padded(query_hgNd).unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
-        own_KhgnT = (query_Khgnd.flatten(2, 3) @ key_KhTd.transpose(2, 3)).unflatten(2, query_Khgnd.shape[2:4])
-        own_KhgnT = own_KhgnT.masked_fill(self._hidden_K11nT, float("-inf"))
-        own_hgNT = self._in_row(own_KhgnT.permute(1, 2, 0, 3, 4).flatten(2, 3))
-
-        out_hgNd, own_weights = [], []
+        shared = []
         for cache, (start, end) in zip(self.prefixes, self._spans, strict=True):
-            shared_key_hPd = cache.layers[layer].keys[0].to(wide)
-            shared_value_hPd = cache.layers[layer].values[0].to(wide)
-            asked_hMd = query_hgNd[:, :, start:end].flatten(1, 2)
-            scores_hgmP = (asked_hMd @ shared_key_hPd.transpose(1, 2)).unflatten(1, (-1, end - start))
-            weights_hgmS = torch.cat([scores_hgmP, own_hgNT[:, :, start:end]], dim=-1).softmax(dim=-1)
-            shared_hMP = weights_hgmS[..., :-total].flatten(1, 2)
-            out_hgNd.append((shared_hMP @ shared_value_hPd).unflatten(1, (-1, end - start)))
-            own_weights.append(weights_hgmS[..., -total:])
-        weights_KhgnT = self._padded(torch.cat(own_weights, dim=2)).unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
-        own_Khgnd = (weights_KhgnT.flatten(2, 3) @ value_KhTd).unflatten(2, weights_KhgnT.shape[2:4])
+            prefix = cache.layers[layer]
+            found = look(query_hgNd[:, :, start:end].flatten(1, 2), prefix.keys[0], prefix.values[0], scaling)
+            shared.append([part.unflatten(1, (-1, end - start)) for part in found])
+        shared_hgNd, shared_log_hgN = (torch.cat(part, dim=2) for part in zip(*shared, strict=True))
+
+        count = len(self._own_KT)
+        query_Khgnd = self._padded(query_hgNd.to(key_KhTd)).unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
+        scores_KhgnT = (query_Khgnd.flatten(2, 3) @ key_KhTd.transpose(2, 3)).unflatten(2, query_Khgnd.shape[2:4])
+        scores_KhgnT = (scores_KhgnT * scaling).masked_fill(self._hidden_K11nT, float("-inf"))
+        own_log_hgN = self._in_row(scores_KhgnT.logsumexp(-1).permute(1, 2, 0, 3).flatten(2, 3))
+        own_Khgnd = (scores_KhgnT.softmax(-1).flatten(2, 3) @ value_KhTd).unflatten(2, query_Khgnd.shape[2:4])
         own_hgNd = self._in_row(own_Khgnd.permute(1, 2, 0, 3, 4).flatten(2, 3))
-        out_hgNd = torch.cat(out_hgNd, dim=2) + own_hgNd
+
+        share_hgN1 = torch.sigmoid(shared_log_hgN - own_log_hgN)[..., None]  # of the softmax that falls on the prefix
+        out_hgNd = torch.lerp(own_hgNd, shared_hgNd.to(own_hgNd), share_hgN1)
         return out_hgNd.flatten(0, 1).transpose(0, 1)[None].to(query.dtype)
 
     def _remember(self, own: dict[int, torch.Tensor], layer: int, new_hNd: torch.Tensor) -> torch.Tensor:
@@ -120,3 +116,32 @@ class Branches:
     def _in_row(self, x_hgPd: torch.Tensor) -> torch.Tensor:
         """The inverse of `_padded`."""
         return x_hgPd if self._even else x_hgPd.index_select(2, self._filled)
+
+
+def look(
+    query_hMd: torch.Tensor, key_hPd: torch.Tensor, value_hPd: torch.Tensor, scaling: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention of every query to every key, by torch's kernel where there is one: it keeps no (M, P) scores.
+
+    `F.scaled_dot_product_attention` calls the same kernels, but does not return the second part.
+
+    Returns:
+        (h, M, d), and (h, M) the logarithm of the softmax's denominator, at least float32.
+    """
+    states = [x[None] for x in (query_hMd, key_hPd, value_hPd)]
+    if query_hMd.device.type == "cpu":
+        out, log, *_ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*states, scale=scaling)
+    elif query_hMd.device.type == "cuda" and query_hMd.dtype.itemsize == 2 and query_hMd.shape[-1] % 8 == 0:
+        out, log, *_ = torch.ops.aten._scaled_dot_product_flash_attention(*states, scale=scaling)
+    else:
+        return plain_look(query_hMd, key_hPd, value_hPd, scaling)
+    return out[0], log[0]
+
+
+def plain_look(
+    query_hMd: torch.Tensor, key_hPd: torch.Tensor, value_hPd: torch.Tensor, scaling: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """As `look`, for any device, in products."""
+    wide = torch.promote_types(query_hMd.dtype, torch.float32)
+    scores_hMP = query_hMd.to(wide) @ key_hPd.to(wide).transpose(1, 2) * scaling
+    return (scores_hMP.softmax(-1) @ value_hPd.to(wide)).to(query_hMd.dtype), scores_hMP.logsumexp(-1)

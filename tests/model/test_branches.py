@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from llava.model.branches import GROWTH, Branches
+from llava.model.branches import GROWTH, Branches, look, plain_look
 
 HEADS, KEY_HEADS, WIDTH, SCALING = 6, 2, 4, 0.3
 
@@ -67,6 +67,21 @@ def test_branches_attend_as_if_alone(dtype: torch.dtype) -> None:
             tolerance = {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
             torch.testing.assert_close(found[0].double(), torch.cat(expected), atol=tolerance, rtol=tolerance)
     assert len(together.prefixes) == 1 and together.prefixes[0] is prefixes[2]
+
+
+KERNELS = [("cpu", torch.float64), ("cpu", torch.float32), ("cpu", torch.bfloat16)]
+KERNELS += [("cuda", dtype) for dtype in (torch.bfloat16, torch.float32) if torch.cuda.is_available()]
+
+
+@pytest.mark.parametrize(("device", "dtype"), KERNELS)
+@pytest.mark.parametrize(("queries", "keys"), [(1, 1), (7, 300), (200, 45)])
+def test_the_kernel_says_what_the_products_say(device: str, dtype: torch.dtype, queries: int, keys: int) -> None:
+    torch.manual_seed(0)
+    states = [torch.randn(KEY_HEADS, tokens, 24, device=device, dtype=dtype) * 2 for tokens in (queries, keys, keys)]
+    tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
+    for found, expected in zip(look(*states, SCALING), plain_look(*states, SCALING), strict=True):
+        assert found.shape == expected.shape
+        torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance, check_dtype=False)
 
 
 def test_prefixes_are_not_touched() -> None:

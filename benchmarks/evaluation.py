@@ -184,7 +184,7 @@ def main(
     scenes: tuple[int, ...] = (1, 2, 4, 8),
     frames: tuple[int, ...] = (2, 4, 8, 16),
     tiny_frames: int = 32,
-    together: int = 4,
+    together: int = 8,
     each: int = 16,
 ) -> None:
     """Measure, print and write.

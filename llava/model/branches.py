@@ -45,7 +45,8 @@ class Branches:
         self._filled = real_Kn.flatten().nonzero()[:, 0]  # row -> padded
         total = self._own_KT.shape[1]
         future_nT = torch.ones(longest, total, dtype=torch.bool, device=device).triu(total - longest + 1)
-        self._hidden_K11nT = (future_nT | ~self._own_KT[:, None, :])[:, None, None]
+        hidden_K11nT = (future_nT | ~self._own_KT[:, None, :])[:, None, None]
+        self._mask_K11nT = torch.zeros(hidden_K11nT.shape, device=device).masked_fill(hidden_K11nT, float("-inf"))
         ends = [0, *accumulate(lengths)]
         bounds = [0, *accumulate(self.counts)]
         self._spans = [(ends[a], ends[b]) for a, b in pairwise(bounds)]
@@ -81,17 +82,18 @@ class Branches:
         shared = []
         for cache, (start, end) in zip(self.prefixes, self._spans, strict=True):
             prefix = cache.layers[layer]
-            found = look(query_hgNd[:, :, start:end].flatten(1, 2), prefix.keys[0], prefix.values[0], scaling)
-            shared.append([part.unflatten(1, (-1, end - start)) for part in found])
+            asked_1hMd = query_hgNd[None, :, :, start:end].flatten(2, 3)
+            found = look(asked_1hMd, prefix.keys, prefix.values, scaling)
+            shared.append([part[0].unflatten(1, (-1, end - start)) for part in found])
         shared_hgNd, shared_log_hgN = (torch.cat(part, dim=2) for part in zip(*shared, strict=True))
 
-        count = len(self._own_KT)
-        query_Khgnd = self._padded(query_hgNd.to(key_KhTd)).unflatten(2, (count, -1)).permute(2, 0, 1, 3, 4)
-        scores_KhgnT = (query_Khgnd.flatten(2, 3) @ key_KhTd.transpose(2, 3)).unflatten(2, query_Khgnd.shape[2:4])
-        scores_KhgnT = (scores_KhgnT * scaling).masked_fill(self._hidden_K11nT, float("-inf"))
-        own_log_hgN = self._in_row(scores_KhgnT.logsumexp(-1).permute(1, 2, 0, 3).flatten(2, 3))
-        own_Khgnd = (scores_KhgnT.softmax(-1).flatten(2, 3) @ value_KhTd).unflatten(2, query_Khgnd.shape[2:4])
+        query_Khgnd = self._padded(query_hgNd.to(key_KhTd)).unflatten(2, (len(self._own_KT), -1)).permute(2, 0, 1, 3, 4)
+        inner = query_Khgnd.shape[2:4]
+        mask_K1MT = self._mask_K11nT.expand(-1, -1, inner[0], -1, -1).flatten(2, 3)
+        own = look(query_Khgnd.flatten(2, 3), key_KhTd, value_KhTd, scaling, mask_K1MT)
+        own_Khgnd, own_log_Khgn = (part.unflatten(2, inner) for part in own)
         own_hgNd = self._in_row(own_Khgnd.permute(1, 2, 0, 3, 4).flatten(2, 3))
+        own_log_hgN = self._in_row(own_log_Khgn.permute(1, 2, 0, 3).flatten(2, 3))
 
         share_hgN1 = torch.sigmoid(shared_log_hgN - own_log_hgN)[..., None]  # of the softmax that falls on the prefix
         out_hgNd = torch.lerp(own_hgNd, shared_hgNd.to(own_hgNd), share_hgN1)
@@ -119,29 +121,43 @@ class Branches:
 
 
 def look(
-    query_hMd: torch.Tensor, key_hPd: torch.Tensor, value_hPd: torch.Tensor, scaling: float
+    query_BhMd: torch.Tensor,
+    key_BhPd: torch.Tensor,
+    value_BhPd: torch.Tensor,
+    scaling: float,
+    mask_B1MP: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention of every query to every key, by torch's kernel where there is one: it keeps no (M, P) scores.
+    """Attention of queries to keys, by torch's kernel where there is one: it keeps no (M, P) scores.
 
     `F.scaled_dot_product_attention` calls the same kernels, but does not return the second part.
 
+    Args:
+        mask_B1MP: float32, added to the scores.
+
     Returns:
-        (h, M, d), and (h, M) the logarithm of the softmax's denominator, at least float32.
+        (B, h, M, d), and (B, h, M) the logarithm of the softmax's denominator, at least float32. What a query that
+        may look at nothing gets is undefined.
     """
-    states = [x[None] for x in (query_hMd, key_hPd, value_hPd)]
-    if query_hMd.device.type == "cpu":
-        out, log, *_ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*states, scale=scaling)
-    elif query_hMd.device.type == "cuda" and query_hMd.dtype.itemsize == 2 and query_hMd.shape[-1] % 8 == 0:
-        out, log, *_ = torch.ops.aten._scaled_dot_product_flash_attention(*states, scale=scaling)
-    else:
-        return plain_look(query_hMd, key_hPd, value_hPd, scaling)
-    return out[0], log[0]
+    states = (query_BhMd, key_BhPd, value_BhPd)
+    if query_BhMd.device.type == "cpu":
+        mask = None if mask_B1MP is None else mask_B1MP.to(query_BhMd.dtype)
+        return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*states, attn_mask=mask, scale=scaling)[:2]
+    half = query_BhMd.dtype.itemsize == 2 and query_BhMd.shape[-1] % 8 == 0
+    if query_BhMd.device.type == "cuda" and half and mask_B1MP is None:
+        return torch.ops.aten._scaled_dot_product_flash_attention(*states, scale=scaling)[:2]
+    return plain_look(*states, scaling, mask_B1MP)
 
 
 def plain_look(
-    query_hMd: torch.Tensor, key_hPd: torch.Tensor, value_hPd: torch.Tensor, scaling: float
+    query_BhMd: torch.Tensor,
+    key_BhPd: torch.Tensor,
+    value_BhPd: torch.Tensor,
+    scaling: float,
+    mask_B1MP: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `look`, for any device, in products."""
-    wide = torch.promote_types(query_hMd.dtype, torch.float32)
-    scores_hMP = query_hMd.to(wide) @ key_hPd.to(wide).transpose(1, 2) * scaling
-    return (scores_hMP.softmax(-1) @ value_hPd.to(wide)).to(query_hMd.dtype), scores_hMP.logsumexp(-1)
+    wide = torch.promote_types(query_BhMd.dtype, torch.float32)
+    scores_BhMP = query_BhMd.to(wide) @ key_BhPd.to(wide).transpose(2, 3) * scaling
+    if mask_B1MP is not None:
+        scores_BhMP = scores_BhMP + mask_B1MP
+    return (scores_BhMP.softmax(-1) @ value_BhPd.to(wide)).to(query_BhMd.dtype), scores_BhMP.logsumexp(-1)

@@ -75,11 +75,17 @@ KERNELS += [("cuda", dtype) for dtype in (torch.bfloat16, torch.float32) if torc
 
 @pytest.mark.parametrize(("device", "dtype"), KERNELS)
 @pytest.mark.parametrize(("queries", "keys"), [(1, 1), (7, 300), (200, 45)])
-def test_the_kernel_says_what_the_products_say(device: str, dtype: torch.dtype, queries: int, keys: int) -> None:
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_kernel_says_what_the_products_say(
+    device: str, dtype: torch.dtype, queries: int, keys: int, masked: bool
+) -> None:
     torch.manual_seed(0)
-    states = [torch.randn(KEY_HEADS, tokens, 24, device=device, dtype=dtype) * 2 for tokens in (queries, keys, keys)]
+    states = [torch.randn(3, KEY_HEADS, tokens, 24, device=device, dtype=dtype) * 2 for tokens in (queries, keys, keys)]
+    hidden = torch.rand(3, 1, queries, keys, device=device) < 0.5
+    hidden[..., 0] = False
+    mask = torch.zeros(hidden.shape, device=device).masked_fill(hidden, -torch.inf) if masked else None
     tolerance = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 3e-2}[dtype]
-    for found, expected in zip(look(*states, SCALING), plain_look(*states, SCALING), strict=True):
+    for found, expected in zip(look(*states, SCALING, mask), plain_look(*states, SCALING, mask), strict=True):
         assert found.shape == expected.shape
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance, check_dtype=False)
 

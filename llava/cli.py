@@ -137,7 +137,7 @@ def run(args: Sequence[str]) -> None:
 
 def evaluate(
     checkpoint: Path,
-    tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d"),
+    tasks: tuple[str, ...] = ("all",),
     strategy: str | None = None,
     frames: int | None = None,
     data: Path | None = None,
@@ -146,12 +146,13 @@ def evaluate(
     boxes: str | None = None,
     limit: int | None = None,
     compat: Literal["ours", "video3d"] | None = None,
+    kv_memory: str | None = None,
 ) -> None:
-    """Answer benchmarks with a checkpoint and score the answers.
+    """Answer benchmarks with a checkpoint, in one pass over the scenes, and score the answers.
 
     Args:
         checkpoint: folder made by `llava train`, or one of Video-3D LLM's (a folder, or its id on the hub).
-        tasks: benchmarks, by name.
+        tasks: benchmarks, by name (scanrefer, multi3drefer, scan2cap, scanqa, sqa3d), or all.
         strategy: frame sampling; default: as in training.
         frames: at most so many frames a scene; default: as in training.
         data: data folder; default: the one of the recipe.
@@ -161,10 +162,12 @@ def evaluate(
             boxes that its records hold, whatever is offered.
         limit: only the first so many scenes.
         compat: video3d asks as the published scores were made; default: as the recipe says.
+        kv_memory: what the questions that are answered together may take of the device's memory, e.g. 16GB; default:
+            4GB. Fewer are answered at once where it is less.
     """
     from llava.session import evaluate_checkpoint
 
-    evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit, compat)
+    evaluate_checkpoint(checkpoint, tasks, strategy, frames, data, results, split, boxes, limit, compat, kv_memory)
 
 
 def score(

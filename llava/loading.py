@@ -13,8 +13,8 @@ from llava.resumable import read_json
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from llava.answering import Answerer
     from llava.model.scene_lm import SceneLM
-    from llava.predict import Answerer
 
 
 def start(recipe: Recipe) -> tuple[SceneLM, PreTrainedTokenizerBase]:
@@ -90,9 +90,9 @@ def load_checkpoint(checkpoint: Path, device: str | None = None, compat: str | N
     """
     import torch
 
+    from llava.answering import Answerer
     from llava.data.marks import match_marks
     from llava.model.checkpoint import load_model, locate
-    from llava.predict import Answerer
 
     folder = locate(checkpoint)
     recipe = load_recipe(folder)

@@ -1,38 +1,34 @@
-"""Evaluation: a task's questions about a scene share one prefix, and are answered in batches from its cache.
+"""Evaluation: one pass over the scenes, in which the questions of all benchmarks about a scene are answered together.
 
-Answers are appended to a jsonl as they come, one line a question, so that a killed run goes on where it stopped.
+Answers are appended to a jsonl a benchmark as they come, one line a question, so that a killed run goes on where it
+stopped.
 """
 
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
 from tqdm import tqdm
 
 from llava import processes
 from llava.answer_files import gather, gathered_scenes, part_file, part_files, read_answers
-from llava.data import chat
-from llava.data.pack import coord_points
+from llava.answering import Answerer
 from llava.data.scenes import SceneInputs, SceneSource
-from llava.model.decoding import Prefix, greedy, ground, prefill
 from llava.resumable import only_one, read_json, write_json
 from llava.tasks import TASKS
 from llava.types import Prediction, Sample
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+TOGETHER = 128  # scenes are answered together until they have so many questions
+AHEAD = 2  # scenes that are read from disk while others are answered
 
-    from llava.model.scene_lm import SceneLM
-
-QUESTIONS = 32  # answered at once
+ByScene = dict[str, list[Sample]]
 
 
 @dataclass(frozen=True)
@@ -52,115 +48,153 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Answerer:
-    """A model with all that it needs to be asked about a scene."""
+class Benchmark:
+    """A benchmark's questions, and the file that their answers go to."""
 
-    model: SceneLM
-    tokenizer: PreTrainedTokenizerBase
-    settings: chat.Chat
-    max_new_tokens: int | None = None  # of an answer; None: as the task says
+    task: str
+    samples: Sequence[Sample]
+    run: Run
+    out: Path
 
-    @torch.no_grad()
-    def answer(self, scene: SceneInputs, samples: Sequence[Sample], max_new_tokens: int) -> list[Prediction]:
-        """Answers in the order of `samples`, which are all of one kind: to be found (boxes), or to be told (text)."""
-        prefix_ids = chat.prefix_ids(self.tokenizer, self.settings, scene.num_tokens)
-        prefix = prefill(self.model, torch.tensor(prefix_ids), scene.inputs)
-        found: list[Prediction] = []
-        for start in range(0, len(samples), QUESTIONS):
-            some = samples[start : start + QUESTIONS]
-            ask = self._find if some[0].boxes is not None else self._tell
-            found.extend(ask(prefix, scene, some, max_new_tokens))
+    @property
+    def by_scene(self) -> ByScene:
+        found: ByScene = {}
+        for sample in self.samples:
+            found.setdefault(sample.scene, []).append(sample)
         return found
 
-    def _tell(self, prefix: Prefix, scene: SceneInputs, samples: Sequence[Sample], limit: int) -> Iterator[Prediction]:
-        askable = [s for s in samples if chat.COORD not in s.question or s.coord is not None]
-        ids = [torch.tensor(chat.question_ids(self.tokenizer, s.question)) for s in askable]
-        points = [torch.from_numpy(coord_points(s).astype(np.float32)) for s in askable]
-        eos = self.tokenizer.convert_tokens_to_ids("<|im_end|>")
-        answers = greedy(self.model, prefix, ids, points, limit, eos)
-        said = [self.tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
-        texts = {id(s): text for s, text in zip(askable, said, strict=True)}
-        # A question about a place that no proposal gives (Scan2Cap) is answered by "", as published.
-        return (Prediction(s, text=texts.get(id(s), "")) for s in samples)
+    def is_finished(self) -> bool:
+        """Whether a command before this one has answered and scored all of it."""
+        header = self.out.with_suffix(".run.json")
+        if not (header.exists() and read_json(header) == vars(self.run) and self.out.with_suffix(".json").exists()):
+            return False
+        by_scene = self.by_scene
+        return gathered_scenes([self.out], by_scene).keys() == by_scene.keys()
 
-    def _find(self, prefix: Prefix, scene: SceneInputs, samples: Sequence[Sample], limit: int) -> Iterator[Prediction]:
-        mark = self.tokenizer.convert_tokens_to_ids(chat.GROUND)
-        ids = [torch.tensor([*chat.question_ids(self.tokenizer, s.question), mark]) for s in samples]
-        objects = torch.from_numpy(np.asarray(scene.objects, dtype=np.float32))
-        scores = ground(self.model, prefix, ids, objects, scene.object_masks).float().cpu().numpy()
-        temperature = self.model.config.ground_temperature
-        return (Prediction(s, None, scene.objects, row, temperature) for s, row in zip(samples, scores, strict=True))
+    def record(self, prediction: Prediction, prompt: str) -> str:
+        """A line of the file."""
+        text = f"{prompt}\n{prediction.sample.question}"
+        return json.dumps(TASKS[self.task].answer_record(prediction, self.run.model, text)) + "\n"
 
 
-def evaluate(
-    answerer: Answerer,
-    source: SceneSource,
-    task_name: str,
-    samples: Sequence[Sample],
-    run: Run,
-    out: Path,
-) -> Path:
-    """Answer all `samples` of a task into the jsonl `out`, going on where an earlier run of the same kind stopped.
+def evaluate(answerer: Answerer, source: SceneSource, benchmarks: Sequence[Benchmark]) -> None:
+    """Answer all questions of the benchmarks, going on where an earlier run of the same kind stopped.
 
-    Several processes share the scenes out: each answers its own into a file beside `out`, and the first puts them
-    together. Whatever was killed before, in however many processes, `out` ends as one undisturbed process leaves it.
+    Several processes share the scenes out: each answers its own into files beside `out`, and the first puts them
+    together. Whatever was killed before, in however many processes, each `out` ends as one undisturbed process leaves
+    it: what is answered together depends on the questions alone, and together it is answered again.
 
     An `out` that another run made (other weights, data, frames, boxes ...) is kept as `<out>.old`, with its scores.
-    Raises ValueError where another command is answering into `out`, or where a process' answers are not to be seen.
+    Raises ValueError where another command is answering into an `out`, or where a process' answers are not to be seen.
     """
-    by_scene: dict[str, list[Sample]] = {}
-    for sample in samples:
-        by_scene.setdefault(sample.scene, []).append(sample)
+    with ExitStack() as locks:
+        if processes.is_first():
+            for benchmark in benchmarks:
+                _begin(benchmark, locks)
+        processes.wait()
+        left = [benchmark for benchmark in benchmarks if not benchmark.is_finished()]
+        _answer_scenes(answerer, source, left)
+        processes.wait()
+        if processes.is_first():
+            for benchmark in left:
+                _finish(benchmark)
+        processes.wait()
+
+
+def _begin(benchmark: Benchmark, locks: ExitStack) -> None:
+    """Hold the file against other commands, and leave in it what this one would answer alike."""
+    out = benchmark.out
     out.parent.mkdir(parents=True, exist_ok=True)
     lock = out.with_name(f".{out.name}.lock")  # not `out` itself, which may be set aside
     lock.touch()
-    with only_one(lock, f"is answering into {out}") if processes.is_first() else nullcontext():
-        if processes.is_first():
-            _resume(out, run)
-            gather(out, by_scene)
-        processes.wait()
-        answered = gathered_scenes([out], by_scene)
-        left = {scene: asked for scene, asked in by_scene.items() if scene not in answered}
-        mine = {scene: left[scene] for scene in list(left)[processes.rank() :: processes.count()]}
-        # One process writes behind what is there, so that its answers can be read as they come.
-        into = out if processes.count() == 1 else part_file(out, processes.rank())
-        _answer_scenes(answerer, source, task_name, mine, into, run.model)
-        processes.wait()
-        if processes.is_first():
-            missing = sorted(by_scene.keys() - gather(out, by_scene))
-            if missing:
-                raise ValueError(
-                    f"the answers about {len(missing)} scenes ({missing[0]} ...) are not in {out.parent}: all machines "
-                    "must see the same results folder"
-                )
-        processes.wait()
-    return out
+    locks.enter_context(only_one(lock, f"is answering into {out}"))
+    if not benchmark.is_finished():
+        _resume(out, benchmark.run)
+        gather(out, benchmark.by_scene)
 
 
-def _answer_scenes(
-    answerer: Answerer,
-    source: SceneSource,
-    task_name: str,
-    by_scene: Mapping[str, Sequence[Sample]],
-    out: Path,
-    model_id: str,
-) -> None:
-    """Append the answers to all these questions, scene by scene."""
-    task = TASKS[task_name]
-    limit = task.max_new_tokens if answerer.max_new_tokens is None else answerer.max_new_tokens
+def _finish(benchmark: Benchmark) -> None:
+    """Put together what all processes answered."""
+    by_scene = benchmark.by_scene
+    missing = sorted(by_scene.keys() - gather(benchmark.out, by_scene))
+    if missing:
+        raise ValueError(
+            f"the answers about {len(missing)} scenes ({missing[0]} ...) are not in {benchmark.out.parent}: all "
+            "machines must see the same results folder"
+        )
+
+
+def _answer_scenes(answerer: Answerer, source: SceneSource, benchmarks: Sequence[Benchmark]) -> None:
+    """Append the answers of this process's scenes to the files."""
+    asked: dict[str, list[tuple[Benchmark, list[Sample]]]] = {}
+    for benchmark in benchmarks:
+        for scene, samples in benchmark.by_scene.items():
+            asked.setdefault(scene, []).append((benchmark, samples))
+    answered = {benchmark.out: gathered_scenes([benchmark.out], benchmark.by_scene) for benchmark in benchmarks}
+
+    def is_left(scene: str) -> bool:
+        return any(scene not in answered[benchmark.out] for benchmark, _ in asked[scene])
+
+    groups = _groups({scene: sum(len(samples) for _, samples in of_scene) for scene, of_scene in asked.items()})
+    left = [group for group in groups if any(map(is_left, group))]
+    mine = left[processes.rank() :: processes.count()]
+    if not mine:
+        return
     answerer.model.eval()
-    prompt = answerer.settings.instruction
-    with (
-        out.open("a", encoding="utf-8") as lines,
-        tqdm(total=sum(map(len, by_scene.values())), desc=task_name, disable=not processes.is_first()) as bar,
-    ):
-        for scene, asked in by_scene.items():
-            predictions = answerer.answer(source.load(scene), asked, limit)
-            for prediction in predictions:
-                text = f"{prompt}\n{prediction.sample.question}"
-                lines.write(json.dumps(task.answer_record(prediction, model_id, text)) + "\n")
-            lines.flush()
-            bar.update(len(asked))
+    total = sum(len(samples) for group in mine for scene in group for _, samples in asked[scene])
+    with ExitStack() as stack:
+        # One process writes behind what is there, so that its answers can be read as they come.
+        alone, rank = processes.count() == 1, processes.rank()
+        files = {
+            b.out: stack.enter_context((b.out if alone else part_file(b.out, rank)).open("a", encoding="utf-8"))
+            for b in benchmarks
+        }
+        title = ", ".join(benchmark.task for benchmark in benchmarks)
+        bar = stack.enter_context(tqdm(total=total, desc=title, unit=" questions", disable=not processes.is_first()))
+        scenes = stack.enter_context(_loading(source, [scene for group in mine for scene in group]))
+        for group in mine:
+            samples = {scene: [s for _, of_task in asked[scene] for s in of_task] for scene in group}
+            found = answerer.answer_scenes((next(scenes), samples[scene]) for scene in group)
+            for scene, predictions in zip(group, found, strict=True):
+                rest = iter(predictions)
+                for benchmark, of_task in asked[scene]:
+                    lines = [benchmark.record(next(rest), answerer.settings.instruction) for _ in of_task]
+                    if scene not in answered[benchmark.out]:
+                        files[benchmark.out].writelines(lines)
+                bar.update(len(predictions))
+            for file in files.values():
+                file.flush()
+
+
+def _groups(counts: Mapping[str, int]) -> list[list[str]]:
+    """Scenes that are answered together, by how many questions each has; whatever is answered of them already."""
+    groups: list[list[str]] = []
+    questions = TOGETHER
+    for scene, asked in counts.items():
+        if questions >= TOGETHER:
+            groups.append([])
+            questions = 0
+        groups[-1].append(scene)
+        questions += asked
+    return groups
+
+
+@contextmanager
+def _loading(source: SceneSource, names: Sequence[str]) -> Iterator[Iterator[SceneInputs]]:
+    """The scenes in order; a thread reads some ahead, which is mostly waiting and decoding of pictures."""
+    with ThreadPoolExecutor(1) as reader:
+
+        def scenes() -> Iterator[SceneInputs]:
+            ahead = deque(reader.submit(source.load, name) for name in names[:AHEAD])
+            for number in range(len(names)):
+                scene = ahead.popleft().result()
+                ahead.extend(reader.submit(source.load, name) for name in names[number + AHEAD : number + AHEAD + 1])
+                yield scene
+
+        try:
+            yield scenes()
+        finally:
+            reader.shutdown(cancel_futures=True)
 
 
 def score(task_name: str, answers: Path, run: Run, data: Path) -> dict:

@@ -131,19 +131,22 @@ def evaluate_checkpoint(
     boxes: str | None = None,
     limit: int | None = None,
     compat: str | None = None,
+    kv_memory: str | None = None,
 ) -> dict[str, dict]:
     """Answer and score benchmarks; returns the scores by task, in the first process. See `llava eval --help`."""
+    from llava.answering import read_size
     from llava.data.contents import contents_digest
     from llava.model.checkpoint import locate, weights_digest
-    from llava.predict import Run, evaluate, score
-    from llava.tasks import find_task
+    from llava.predict import Benchmark, Run, evaluate, score
+    from llava.tasks import TASKS, find_task
     from llava.train import scene_source
 
     if limit is not None and limit < 1:
         raise ValueError(f"expected a limit of at least 1 scene, got {limit}")
     if not tasks:
         raise ValueError("expected at least one task, got none: name some behind --tasks, or leave it out for all")
-    found = [find_task(name) for name in tasks]
+    found = [find_task(name) for name in (TASKS if "all" in tasks else dict.fromkeys(tasks))]
+    memory = {} if kv_memory is None else {"kv_memory": read_size(kv_memory)}
     answerer, recipe = load_checkpoint(checkpoint, compat=compat)
     mode = recipe.mode
     data = data_folder(recipe) if data is None else data
@@ -166,16 +169,17 @@ def evaluate_checkpoint(
     # Texts need no boxes to choose from, and SQA3D's test scenes, which lie in ScanNet's val, have none of that split.
     offered = boxes if any(task.kind == "box" for task in found) else "none"
     source = scene_source(data, split, replace(recipe, data=looked), offered, mode.evaluation)
-    name, scores = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), {}
+    name, benchmarks = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), []
     for task, samples in asked:
         if limit is not None:
             kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
             samples = [s for s in samples if s.scene in kept]
-        out = results / task.name / f"{name}.jsonl"
         made = replace(run, boxes=task.boxes(split, boxes), contents=contents_digest(data, split, [task.name]))
-        evaluate(answerer, source, task.name, samples, made, out)
-        if processes.is_first():
-            scores[task.name] = score(task.name, out, made, data)
+        benchmarks.append(Benchmark(task.name, samples, made, results / task.name / f"{name}.jsonl"))
+    evaluate(replace(answerer, **memory), source, benchmarks)
+    scores = {}
+    if processes.is_first():
+        scores = {b.task: score(b.task, b.out, b.run, data) for b in benchmarks}
     processes.wait()
     return scores
 
@@ -354,4 +358,4 @@ def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | Non
     seen = scene_inputs(recipe.encoder.build_processor(), views, no_boxes, mode.measured, mode.evaluation)
     text = f" {question}{scanqa.INSTRUCTION}"
     asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
-    return answerer.answer(seen, [asked], scanqa.TASK.max_new_tokens)[0].text
+    return answerer.answer(seen, [asked])[0].text

@@ -230,6 +230,7 @@ def test_one_training_a_folder(fails, train_tiny: list[str]) -> None:
         ("--tasks scanrefer sqa", "unknown task 'sqa'"),
         ("--frames 0", "max_frames must be at least 1, got 0"),
         ("--limit 0", "expected a limit of at least 1 scene, got 0"),
+        ("--kv-memory much", "'much' is no amount of memory: expected a number with a unit, like 4GB or 512MB"),
         ("--tasks", "expected at least one task, got none"),
         ("--data nowhere", "there is no data folder nowhere: make it with `llava rooms make nowhere"),
     ],

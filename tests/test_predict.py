@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from llava.answering import Answerer
 from llava.data.contents import contents_digest
 from llava.data.scenes import SceneSource
 from llava.loading import load_checkpoint
 from llava.model.checkpoint import weights_digest
-from llava.predict import Answerer, Run, evaluate, score
+from llava.predict import Benchmark, Run, _groups, evaluate, score
 from llava.recipes import get_recipe
 from llava.resumable import only_one
 from llava.session import evaluate_checkpoint, report_run, run_name
@@ -31,7 +32,7 @@ LIMIT = 6  # tokens an answer
 @pytest.fixture(scope="module")
 def answerer(tiny_base: Path) -> Answerer:
     """A talkative one: with fresh weights and tied embeddings every token would be followed by itself."""
-    answerer = load_checkpoint(tiny_base)[0]
+    answerer = replace(load_checkpoint(tiny_base)[0], max_new_tokens=LIMIT)
     torch.manual_seed(0)
     head = answerer.model.language_model.lm_head
     head.weight = torch.nn.Parameter(torch.randn_like(head.weight))
@@ -62,6 +63,12 @@ def questions(data: Path, name: str, each: int = 5) -> list[Sample]:
     return [sample for of_scene in found.values() for sample in of_scene[:each]]
 
 
+def answer_all(answerer, source, name: str, samples: list[Sample], run: Run, out: Path) -> Path:
+    """Evaluate one benchmark."""
+    evaluate(answerer, source, [Benchmark(name, samples, run, out)])
+    return out
+
+
 def lines(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
@@ -69,7 +76,7 @@ def lines(path: Path) -> list[dict]:
 @pytest.mark.parametrize("name", TASKS)
 def test_one_line_a_question(answerer, source, rooms_data, short, tmp_path: Path, name: str) -> None:
     samples = questions(rooms_data, name)
-    out = evaluate(answerer, source, name, samples, RUN, tmp_path / name / "run.jsonl")
+    out = answer_all(answerer, source, name, samples, RUN, tmp_path / name / "run.jsonl")
     written = lines(out)
     assert [line["sample_id"] for line in written] == [sample.id for sample in samples]
     assert all(answerer.settings.instruction in line["prompt"] for line in written)
@@ -84,11 +91,11 @@ def test_one_line_a_question(answerer, source, rooms_data, short, tmp_path: Path
 def test_a_killed_run_goes_on(answerer, source, rooms_data, short, tmp_path: Path, cut: float) -> None:
     """Whatever was on disk when the run was killed, even half a line, or a line without its end."""
     samples = questions(rooms_data, "scanqa")
-    out = evaluate(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
+    out = answer_all(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
     whole = out.read_bytes()
     kept = whole[: int(cut * (len(whole) - 1))]
     out.write_bytes(kept)
-    evaluate(answerer, source, "scanqa", samples, RUN, out)
+    answer_all(answerer, source, "scanqa", samples, RUN, out)
     assert sorted(out.read_bytes().splitlines()) == sorted(whole.splitlines())
     assert out.read_bytes().startswith(kept[: kept.rfind(b"\n") + 1]), "what was there stays as it was"
     assert out.read_bytes().endswith(b"\n")
@@ -107,20 +114,23 @@ class Dying:
         return self.source.load(name)
 
 
-def test_answers_are_on_disk_as_they_come(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+def test_answers_are_on_disk_as_they_come(
+    answerer, source, rooms_data, short, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llava.predict.TOGETHER", 1)
     samples, out = questions(rooms_data, "sqa3d"), tmp_path / "run.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        evaluate(answerer, Dying(source), "sqa3d", samples, RUN, out)
+        answer_all(answerer, Dying(source), "sqa3d", samples, RUN, out)
     assert [line["sample_id"] for line in lines(out)] == [sample.id for sample in samples[:10]]
-    evaluate(answerer, source, "sqa3d", samples, RUN, out)
+    answer_all(answerer, source, "sqa3d", samples, RUN, out)
     assert [line["sample_id"] for line in lines(out)] == [sample.id for sample in samples]
 
 
 def test_a_finished_run_is_not_asked_again(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples = questions(rooms_data, "scanrefer")
-    out = evaluate(answerer, source, "scanrefer", samples, RUN, tmp_path / "run.jsonl")
+    out = answer_all(answerer, source, "scanrefer", samples, RUN, tmp_path / "run.jsonl")
     before = out.read_bytes()
-    evaluate(answerer, None, "scanrefer", samples, RUN, out)  # no source: no scene may be loaded
+    answer_all(answerer, None, "scanrefer", samples, RUN, out)  # no source: no scene may be loaded
     assert out.read_bytes() == before
 
 
@@ -131,9 +141,9 @@ def test_answers_of_another_run_are_kept_apart(
     answerer, source, rooms_data, short, tmp_path: Path, capsys, other: dict
 ) -> None:
     samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
-    evaluate(answerer, source, "multi3drefer", samples[:1], RUN, out)
+    answer_all(answerer, source, "multi3drefer", samples[:1], RUN, out)
     before = out.read_bytes()
-    evaluate(answerer, source, "multi3drefer", samples, replace(RUN, **other), out)
+    answer_all(answerer, source, "multi3drefer", samples, replace(RUN, **other), out)
     assert (tmp_path / "run.jsonl.old").read_bytes() == before
     assert len(lines(out)) == len(samples)
     assert "was made by another run; kept as run.jsonl.old" in capsys.readouterr().out
@@ -141,11 +151,11 @@ def test_answers_of_another_run_are_kept_apart(
 
 def test_a_damaged_line_is_named(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples = questions(rooms_data, "scanqa")
-    out = evaluate(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
+    out = answer_all(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
     first, *others = out.read_text().splitlines(keepends=True)
     out.write_text("".join([first, others[0][:9] + "\n", *others[1:]]))
     with pytest.raises(ValueError, match=r"run.jsonl, line 2, is not valid JSON .*: delete that line"):
-        evaluate(answerer, source, "scanqa", samples, RUN, out)
+        answer_all(answerer, source, "scanqa", samples, RUN, out)
     with pytest.raises(ValueError, match="line 2, is not valid JSON"):
         score("scanqa", out, RUN, rooms_data)
 
@@ -154,7 +164,7 @@ def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path:
     samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
     runs = [replace(RUN, frames=frames) for frames in (1, 2, 3)]
     for run in runs:
-        evaluate(answerer, source, "multi3drefer", samples, run, out)
+        answer_all(answerer, source, "multi3drefer", samples, run, out)
         score("multi3drefer", out, run, rooms_data)
     for run, ending in zip(runs, (".old", ".old2", ""), strict=True):
         assert len(lines(tmp_path / f"run.jsonl{ending}")) == len(samples)
@@ -164,12 +174,12 @@ def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path:
 
 def test_unfinished_answers_have_no_scores(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples, out = questions(rooms_data, "sqa3d"), tmp_path / "run.jsonl"
-    evaluate(answerer, source, "sqa3d", samples[:5], RUN, out)
+    answer_all(answerer, source, "sqa3d", samples[:5], RUN, out)
     score("sqa3d", out, RUN, rooms_data)
     dying = Dying(source)
     dying.left = 1
     with pytest.raises(KeyboardInterrupt):
-        evaluate(answerer, dying, "sqa3d", samples, RUN, out)
+        answer_all(answerer, dying, "sqa3d", samples, RUN, out)
     assert not out.with_suffix(".json").exists()
 
 
@@ -179,50 +189,97 @@ def test_two_at_once_are_refused(answerer, source, rooms_data, tmp_path: Path) -
         only_one(tmp_path / ".run.jsonl.lock", "is answering"),
         pytest.raises(ValueError, match=r"another process is answering into .*run.jsonl: wait"),
     ):
-        evaluate(answerer, source, "scanqa", [], RUN, tmp_path / "run.jsonl")
+        answer_all(answerer, source, "scanqa", [], RUN, tmp_path / "run.jsonl")
 
 
 def test_wordings_that_share_an_id_are_all_asked(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples, out = questions(rooms_data, "sqa3d", each=9), tmp_path / "run.jsonl"
     assert len({sample.id for sample in samples}) < len(samples)
-    whole = evaluate(answerer, source, "sqa3d", samples, RUN, out).read_text()
+    whole = answer_all(answerer, source, "sqa3d", samples, RUN, out).read_text()
     out.write_text("".join(whole.splitlines(keepends=True)[:4]))
-    assert evaluate(answerer, source, "sqa3d", samples, RUN, out).read_text() == whole
+    assert answer_all(answerer, source, "sqa3d", samples, RUN, out).read_text() == whole
 
 
 def test_a_file_of_unknown_origin_is_kept_apart(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
     out.write_text("what is this\n")
-    evaluate(answerer, source, "multi3drefer", samples, RUN, out)
+    answer_all(answerer, source, "multi3drefer", samples, RUN, out)
     assert (tmp_path / "run.jsonl.old").read_text() == "what is this\n"
     assert len(lines(out)) == len(samples)
 
 
-@pytest.mark.parametrize("name", TASKS)
-def test_together_as_one_by_one(answerer, source, rooms_data, monkeypatch, name: str) -> None:
-    """In uneven batches, on a shared prefix, in the order of the questions."""
-    monkeypatch.setattr("llava.predict.QUESTIONS", 3)
-    samples = questions(rooms_data, name, each=8)[:8]
-    scene = source.load(samples[0].scene)
-    together = answerer.answer(scene, samples, LIMIT)
-    apart = [answerer.answer(scene, [sample], LIMIT)[0] for sample in samples]
-    assert [p.sample for p in together] == samples
-    for many, one in zip(together, apart, strict=True):
-        if TASKS[name].kind == "text":
-            assert many.text == one.text != ""
-        else:
-            np.testing.assert_allclose(many.scores, one.scores, atol=1e-5)
-            assert many.scores.shape == (len(scene.objects) + 1,)
+def all_benchmarks(data: Path, folder: Path, names=TASKS) -> list[Benchmark]:
+    return [Benchmark(name, questions(data, name, each=3), RUN, folder / name / "run.jsonl") for name in names]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.json*"))}
+
+
+class Counting:
+    """A source that remembers what was asked for."""
+
+    def __init__(self, source: SceneSource) -> None:
+        self.source, self.loaded = source, []
+
+    def load(self, name: str):
+        self.loaded.append(name)
+        return self.source.load(name)
+
+
+def test_all_benchmarks_in_one_pass_over_the_scenes(answerer, source, rooms_data, tmp_path: Path) -> None:
+    benchmarks, counting = all_benchmarks(rooms_data, tmp_path / "all"), Counting(source)
+    evaluate(answerer, counting, benchmarks)
+    scenes = {sample.scene for benchmark in benchmarks for sample in benchmark.samples}
+    assert sorted(counting.loaded) == sorted(scenes)
+    for benchmark in benchmarks:
+        assert [line["sample_id"] for line in lines(benchmark.out)] == [sample.id for sample in benchmark.samples]
+
+
+@pytest.mark.parametrize("together", [1, 12, 1000])
+def test_a_pass_that_was_killed_goes_on(
+    answerer, source, rooms_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
+    """Killed between the files of a scene, or within one; the first benchmark has everything already."""
+    monkeypatch.setattr("llava.predict.TOGETHER", together)
+    benchmarks = all_benchmarks(rooms_data, tmp_path)
+    evaluate(answerer, source, benchmarks)
+    whole = contents(tmp_path)
+    second, third = benchmarks[1].out, benchmarks[2].out
+    second.write_bytes(second.read_bytes()[:-5])
+    third.write_bytes(b"")
+    evaluate(answerer, source, benchmarks)
+    assert contents(tmp_path) == whole
+
+
+def test_a_scored_benchmark_is_not_asked_again(answerer, source, rooms_data, short, tmp_path: Path) -> None:
+    first, second = all_benchmarks(rooms_data, tmp_path, ("scanqa", "scanrefer"))
+    evaluate(answerer, source, [first])
+    score("scanqa", first.out, RUN, rooms_data)
+    before = contents(tmp_path)
+    evaluate(answerer, source, [first, second])
+    assert before.items() <= contents(tmp_path).items()
+    assert len(lines(second.out)) == len(second.samples)
+
+
+def test_all_stands_for_every_benchmark(tiny_base: Path, rooms_data: Path, short, tmp_path: Path) -> None:
+    scores = evaluate_checkpoint(tiny_base, ("all",), data=rooms_data, results=tmp_path, frames=1, kv_memory="1MB")
+    assert list(scores) == list(TASKS)
+
+
+def test_scenes_are_grouped_by_their_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llava.predict.TOGETHER", 10)
+    assert _groups({"a": 3, "b": 7, "c": 20, "d": 1, "e": 1}) == [["a", "b"], ["c"], ["d", "e"]]
 
 
 def test_a_place_that_no_proposal_gives_is_not_described(answerer, source, rooms_data) -> None:
     first, second, third = questions(rooms_data, "scan2cap")[:3]
     scene = source.load(first.scene)
     asked = [first, replace(second, coord=None), third]
-    told = answerer.answer(scene, asked, LIMIT)
+    told = answerer.answer(scene, asked)
     assert [p.sample for p in told] == asked
     assert told[1].text == "" and told[0].text and told[2].text
-    assert answerer.answer(scene, [replace(first, coord=None)], LIMIT)[0].text == ""
+    assert answerer.answer(scene, [replace(first, coord=None)])[0].text == ""
 
 
 def test_marks_of_turns_are_no_words_of_an_answer(answerer, source, rooms_data) -> None:
@@ -243,7 +300,7 @@ def test_the_blind_answer_without_looking(answerer, source, rooms_data) -> None:
     scenes = sorted({s.scene for s in questions(rooms_data, "scanqa")})
 
     def answers(shown: SceneSource) -> list[list[str]]:
-        return [[p.text for p in answerer.answer(shown.load(scene), asked, LIMIT)] for scene in scenes]
+        return [[p.text for p in answerer.answer(shown.load(scene), asked)] for scene in scenes]
 
     guessed, looked = answers(blind), answers(source)
     assert guessed[0] == guessed[1] == guessed[2]
@@ -346,7 +403,7 @@ def test_half_precision_answers(answerer, source, rooms_data, name: str) -> None
     samples = questions(rooms_data, name, each=4)[:4]
     scene = source.load(samples[0].scene)
     half = replace(answerer, model=copy.deepcopy(answerer.model).bfloat16())
-    for whole, rounded in zip(answerer.answer(scene, samples, LIMIT), half.answer(scene, samples, LIMIT), strict=True):
+    for whole, rounded in zip(answerer.answer(scene, samples), half.answer(scene, samples), strict=True):
         if TASKS[name].kind == "text":
             assert rounded.text
         else:
@@ -357,5 +414,5 @@ def test_answers_come_with_the_temperature_of_their_head(answerer, source, rooms
     cold = replace(answerer, model=copy.deepcopy(answerer.model))
     cold.model.config.ground_temperature = 0.5
     samples = questions(rooms_data, "multi3drefer", each=1)
-    out = evaluate(cold, source, "multi3drefer", samples, RUN, tmp_path / "run.jsonl")
+    out = answer_all(cold, source, "multi3drefer", samples, RUN, tmp_path / "run.jsonl")
     assert {line["temperature"] for line in lines(out)} == {0.5}

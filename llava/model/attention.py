@@ -21,6 +21,8 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from llava.model.branches import Branches
+
 # Tokens of a prefix from which torch's kernel is taken on a CPU. Plain products keep matrices of the prefix's squared
 # length for the backward pass. Forward and backward, 4 heads of 64, one thread, seconds by products / by the kernel:
 # prefix of 1,000 tokens 0.046 / 0.034, of 6,000 2.7 / 0.84; 16 branches of 60 beside it 0.066 / 0.088, 0.49 / 0.36.
@@ -46,22 +48,6 @@ def pack_mask(branch_ids: torch.Tensor) -> torch.Tensor:
     return (visible | itself)[:, None]
 
 
-def cache_mask(keys: torch.Tensor, queries: int) -> torch.Tensor:
-    """Attention mask of questions that continue a cached prefix, True where a query may look.
-
-    Args:
-        keys: (K, S) bool over cached and new tokens, False for padding.
-        queries: how many of the S tokens, the last ones, are new.
-
-    Returns:
-        (K, 1, queries, S) bool: each new token sees all real tokens up to itself, padding itself too.
-    """
-    past = torch.ones(queries, keys.shape[1], dtype=torch.bool, device=keys.device)
-    past = past.tril(keys.shape[1] - queries)
-    itself = past.triu(keys.shape[1] - queries)
-    return ((past & keys[:, None]) | itself)[:, None]
-
-
 @dataclass(frozen=True)
 class RowBlocks:
     """Where the parts of one pack stand."""
@@ -73,7 +59,7 @@ class RowBlocks:
 
 
 # What `pack_attention` understands; None: plainly causal.
-Visibility = torch.Tensor | BlockMask | list[RowBlocks] | None
+Visibility = torch.Tensor | BlockMask | list[RowBlocks] | Branches | None
 
 
 def pack_visibility(branch_ids: torch.Tensor) -> Visibility:
@@ -143,12 +129,12 @@ def pack_attention(
     scaling: float | None = None,
     **kwargs,
 ) -> tuple[torch.Tensor, None]:
-    """Attention in the form that transformers calls: SDPA, which also understands packs.
+    """Attention in the form that transformers calls: SDPA, which also understands packs and `Branches`.
 
     Args:
         query: (B, heads, T, d); key and value may have fewer heads.
         attention_mask: a boolean mask, True where a query may look; None: causal; or what `pack_blocks` and
-            `pack_block_mask` return.
+            `pack_block_mask` return; or the branches that the row's tokens continue.
 
     Returns:
         (B, T, heads, d), and no weights.
@@ -158,6 +144,8 @@ def pack_attention(
     if isinstance(attention_mask, BlockMask):
         query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embedding leaves float32
         return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling)[0], None
+    if isinstance(attention_mask, Branches):
+        return attention_mask.attend(module.layer_idx, query, key, value, scaling), None
     if not isinstance(attention_mask, list):
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     return _attend_row_by_row(query, key, value, attention_mask, scaling), None

@@ -1,18 +1,18 @@
-"""Answering many questions about one scene: the prefix is computed once and its KV cache serves them all.
+"""Answering many questions about scenes: a scene's prefix is computed once, and its KV cache serves all of them.
 
-Shape letters: P prefix tokens, K questions, L tokens of the longest question, D model width, n objects.
+Shape letters: P prefix tokens, K questions, N tokens of all of them, D model width, n objects.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import DynamicCache
 
-from llava.model.attention import cache_mask
+from llava.model.branches import Branches
 from llava.model.scene_lm import SceneLM
 from llava.types import SceneTokens
 
@@ -26,15 +26,13 @@ class Prefix:
     scene: SceneTokens | None  # None: the model sees no scene
 
 
-@dataclass
-class _Questions:
-    """A batch of questions on the repeated cache, padded on the left so that every row ends at its last token."""
+@dataclass(frozen=True)
+class Question:
+    """What is asked behind a prefix."""
 
-    cache: DynamicCache
-    hidden_KLD: torch.Tensor
-    input_ids: torch.Tensor  # (K, L)
-    keys: torch.Tensor  # (K, P + L) bool: False is padding
-    positions: torch.Tensor  # (K,) of each question's last token
+    prefix: Prefix
+    ids: torch.Tensor  # (L,) token ids that follow the prefix
+    coord_points: torch.Tensor | None = None  # (c, 3) of its "<coord>" tokens, metres
 
 
 @torch.no_grad()
@@ -54,61 +52,54 @@ def prefill(model: SceneLM, input_ids: torch.Tensor, scene: dict[str, torch.Tens
 
 @torch.no_grad()
 def greedy(
-    model: SceneLM,
-    prefix: Prefix,
-    questions: Sequence[torch.Tensor],
-    coord_points: Sequence[torch.Tensor | None],
-    max_new_tokens: int,
-    eos_id: int,
+    model: SceneLM, questions: Sequence[Question], max_new_tokens: int | Sequence[int], eos_id: int
 ) -> list[list[int]]:
-    """Answer the questions, each (L_k,) token ids that follow the prefix, by greedy decoding.
+    """Answer the questions by greedy decoding, all in one batch; those of one prefix stand behind each other.
 
     Args:
-        coord_points: for each question the (c, 3) points of its ``<coord>`` tokens, metres, or None.
-        max_new_tokens: an answer without ``eos_id`` ends here.
+        max_new_tokens: an answer without ``eos_id`` ends here; for all questions, or for each.
 
     Returns:
         The new token ids of each question, without ``eos_id``.
     """
     answers: list[list[int]] = [[] for _ in questions]
-    if not questions or max_new_tokens < 1:
+    limits = [max_new_tokens] * len(questions) if isinstance(max_new_tokens, int) else list(max_new_tokens)
+    asked = [i for i, limit in enumerate(limits) if limit > 0]
+    if not asked:
         return answers
-    state = _read(model, prefix, questions, coord_points)
-    open_rows = list(range(len(questions)))
-    hidden_KD = state.hidden_KLD[:, -1]
-    for step in range(max_new_tokens):
+    branches, hidden_ND, ends = _read(model, [questions[i] for i in asked])
+    hidden_KD = hidden_ND[ends]
+    at_K = torch.tensor([questions[i].prefix.length + len(questions[i].ids) for i in asked], device=model.device)
+    while True:
         token_K = model.language_model.lm_head(hidden_KD).argmax(dim=-1)
-        tokens = token_K.tolist()
-        keep = [i for i, token in enumerate(tokens) if token != eos_id]
-        for i in keep:
-            answers[open_rows[i]].append(tokens[i])
-        if not keep or step == max_new_tokens - 1:
-            break
-        if len(keep) < len(open_rows):
-            open_rows = [open_rows[i] for i in keep]
-            rows = torch.tensor(keep, device=token_K.device)
-            state.cache.batch_select_indices(rows)
-            token_K, state.keys, state.positions = token_K[rows], state.keys[rows], state.positions[rows]
-        hidden_KD = _advance(model, state, token_K)
-    return answers
+        open_rows = []
+        for row, token in enumerate(token_K.tolist()):
+            if token != eos_id:
+                answers[asked[row]].append(token)
+                if len(answers[asked[row]]) < limits[asked[row]]:
+                    open_rows.append(row)
+        if not open_rows:
+            return answers
+        if len(open_rows) < len(asked):
+            asked = [asked[row] for row in open_rows]
+            branches.keep(open_rows)
+            token_K, at_K = token_K[open_rows], at_K[open_rows]
+        branches.extend([1] * len(asked))
+        x_1KD = model.get_input_embeddings()(token_K[None])
+        hidden_KD = model.read(x_1KD, at_K[None], branches)[0]
+        at_K = at_K + 1
 
 
 @torch.no_grad()
 def ground(
-    model: SceneLM,
-    prefix: Prefix,
-    questions: Sequence[torch.Tensor],
-    objects: torch.Tensor,
-    object_masks: torch.Tensor,
-    coord_points: Sequence[torch.Tensor | None] | None = None,
+    model: SceneLM, questions: Sequence[Question], objects: torch.Tensor, object_masks: torch.Tensor
 ) -> torch.Tensor:
-    """Score the objects for each question; nothing is generated, the turn with its ``<ground>`` is fed whole.
+    """Score a scene's objects for each question; nothing is generated, the turn with its ``<ground>`` is fed whole.
 
     Args:
-        questions: (L_k,) token ids that follow the prefix, each with exactly one ``<ground>``.
+        questions: about one scene, each with exactly one ``<ground>``.
         objects: (n, 6) boxes, metres.
         object_masks: (n, V, H', W') bool, which patch sees which object.
-        coord_points: as in `greedy`.
 
     Returns:
         (K, n + 1) cosine similarities, the zero target last.
@@ -118,45 +109,29 @@ def ground(
     """
     if not questions:
         return torch.zeros(0, len(objects) + 1, device=model.device)
-    state = _read(model, prefix, questions, coord_points or [None] * len(questions))
-    at_KL = state.input_ids == model.config.ground_token_id
-    counts = at_KL.sum(dim=1).tolist()
+    is_mark = [question.ids == model.config.ground_token_id for question in questions]
+    counts = [int(marks.sum()) for marks in is_mark]
     if set(counts) != {1}:
         bad = next(i for i, count in enumerate(counts) if count != 1)
         raise ValueError(f"question {bad} has {counts[bad]} <ground> tokens, expected exactly one")
-    features_1nD = model.object_features(prefix.scene, objects.to(model.device)[None], (object_masks.to(model.device),))
+    _, hidden_ND, _ = _read(model, questions)
+    scene = questions[0].prefix.scene
+    features_1nD = model.object_features(scene, objects.to(model.device)[None], (object_masks.to(model.device),))
     rows_K = torch.zeros(len(questions), dtype=torch.long, device=model.device)
-    return model.ground_head(state.hidden_KLD[at_KL], features_1nD, rows_K)
+    return model.ground_head(hidden_ND[torch.cat(is_mark).to(model.device)], features_1nD, rows_K)
 
 
-def _read(
-    model: SceneLM, prefix: Prefix, questions: Sequence[torch.Tensor], coord_points: Sequence[torch.Tensor | None]
-) -> _Questions:
+def _read(model: SceneLM, questions: Sequence[Question]) -> tuple[Branches, torch.Tensor, torch.Tensor]:
+    """Read the questions; returns the open branches, all hidden states (N, D), and where each question ends there."""
     device = model.device
-    # The padding's id is that of no token, so that it is never taken for a placeholder.
-    ids_KL = pad_sequence([q.to(device) for q in questions], batch_first=True, padding_value=-1, padding_side="left")
-    is_text_KL = ids_KL >= 0
-    offset_KL = is_text_KL.cumsum(dim=1) - 1
-    keys = torch.cat([is_text_KL.new_ones(len(questions), prefix.length), is_text_KL], dim=1)
-    points = [p.to(device) for p in coord_points if p is not None]
-    x_KLD = model.embed(ids_KL, None, torch.cat(points) if points else None)
-    cache = _repeat(prefix.cache, len(questions), model)
-    positions = prefix.length + offset_KL.clamp(min=0)
-    hidden_KLD = model.read(x_KLD, positions, cache_mask(keys, ids_KL.shape[1]), cache)
-    return _Questions(cache, hidden_KLD, ids_KL, keys, positions[:, -1])
-
-
-def _advance(model: SceneLM, state: _Questions, token_K: torch.Tensor) -> torch.Tensor:
-    """Append one token to every open question; returns its hidden state (K, D)."""
-    state.keys = torch.cat([state.keys, state.keys.new_ones(len(token_K), 1)], dim=1)
-    state.positions = state.positions + 1
-    x_K1D = model.get_input_embeddings()(token_K[:, None])
-    return model.read(x_K1D, state.positions[:, None], cache_mask(state.keys, 1), state.cache)[:, 0]
-
-
-def _repeat(cache: DynamicCache, rows: int, model: SceneLM) -> DynamicCache:
-    """A copy of a one-row cache with ``rows`` rows; the original keeps serving later batches."""
-    repeated = DynamicCache(config=model.config.text_config)
-    for index, layer in enumerate(cache.layers):
-        repeated.update(layer.keys.expand(rows, -1, -1, -1), layer.values.expand(rows, -1, -1, -1), index)
-    return repeated
+    of_prefix = [list(same) for _, same in groupby(questions, key=lambda question: id(question.prefix))]
+    branches = Branches([same[0].prefix.cache for same in of_prefix], [len(same) for same in of_prefix], device)
+    lengths = [len(question.ids) for question in questions]
+    branches.extend(lengths)
+    points = [question.coord_points for question in questions if question.coord_points is not None]
+    ids_1N = torch.cat([question.ids for question in questions])[None].to(device)
+    x_1ND = model.embed(ids_1N, None, torch.cat(points).to(device) if points else None)
+    starts = [question.prefix.length for question in questions]
+    positions = torch.cat([torch.arange(a, a + length) for a, length in zip(starts, lengths, strict=True)])
+    hidden_ND = model.read(x_1ND, positions[None].to(device), branches)[0]
+    return branches, hidden_ND, torch.tensor(lengths, device=device).cumsum(0) - 1

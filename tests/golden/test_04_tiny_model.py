@@ -51,11 +51,11 @@ class Tiny:
     def embedded(self, ids: torch.Tensor, coord: torch.Tensor | None) -> torch.Tensor:
         return self.model.embed(self.pack(ids)["input_ids"], self.model.encode(self.scene), coord)[0]
 
-    def prefix(self, ids: torch.Tensor) -> tuple[decoding.Prefix, torch.Tensor]:
-        """The prefix, computed once, and the question after it."""
+    def question(self, ids: torch.Tensor, coord: torch.Tensor | None = None) -> decoding.Question:
+        """A sample as a question behind its prefix."""
         ids = self.pack(ids)["input_ids"][0]
         start = int((ids == IMAGE).nonzero().max()) + 1
-        return decoding.prefill(self.model, ids[:start], self.scene), ids[start:]
+        return decoding.Question(decoding.prefill(self.model, ids[:start], self.scene), ids[start:], coord)
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,9 @@ def test_batch_of_two(io, results, tiny):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_greedy(io, results, tiny, task):
-    prefix, question = tiny.prefix(io[f"{task}.gen_prompt_ids"])
+    question = tiny.question(io[f"{task}.gen_prompt_ids"], coord(io, task))
     expected = io[f"{task}.gen_out"].tolist()
-    answer = decoding.greedy(tiny.model, prefix, [question], [coord(io, task)], len(expected), eos_id=-1)[0]
+    answer = decoding.greedy(tiny.model, [question], len(expected), eos_id=-1)[0]
     assert answer == expected == results["generate"][task]
 
 
@@ -243,8 +243,7 @@ def test_grounding(io, results, tiny, read):
 
 
 def test_ground_on_the_shared_prefix(io, tiny):
-    prefix, question = tiny.prefix(io["ground.input_ids"])
-    scores = decoding.ground(tiny.model, prefix, [question], io["objects"], tiny.masks)
+    scores = decoding.ground(tiny.model, [tiny.question(io["ground.input_ids"])], io["objects"], tiny.masks)
     same(scores[0], io["ground_single.scores"], atol=1e-5)
     tail = io["ground.inputs_embeds_text_tail"]
     same(tiny.embedded(io["ground.input_ids"], None)[-len(tail) :], tail)

@@ -7,7 +7,6 @@ from torch.nn.attention.flex_attention import flex_attention
 
 from llava.model.attention import (
     LONG_PREFIX,
-    cache_mask,
     pack_attention,
     pack_block_mask,
     pack_blocks,
@@ -121,11 +120,6 @@ def test_other_layouts_are_refused(row):
 def test_one_branch_needs_no_mask():
     assert pack_visibility(torch.tensor([[0, 1, 1, -1], [0, 0, 1, 1]])) is None
     assert pack_visibility(torch.tensor([[0, 1, 2, -1]])) is not None
-
-
-def test_cache_mask_hides_padding_and_future():
-    keys = torch.tensor([[True, True, False, True, True]])
-    assert cache_mask(keys, 3)[0, 0].int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 0, 1, 0], [1, 1, 0, 1, 1]]
 
 
 def test_dropout_is_refused():

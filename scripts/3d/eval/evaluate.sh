@@ -1,5 +1,6 @@
 #!/bin/sh
-# What the five eval_<benchmark>.sh share: answers and scores go to results/<benchmark>/.
+# What the five eval_<benchmark>.sh share: `llava eval` with one benchmark; `--tasks all` answers the five in one pass.
+# Answers and scores go to results/<benchmark>/.
 # The scenes are shared out among all GPUs; NUM_GPUS, NNODES ... in the environment as for train_multi.sh.
 set -eu
 if [ $# -lt 4 ]; then

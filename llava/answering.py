@@ -139,9 +139,8 @@ class _Waiting:
         eos = tokenizer.convert_tokens_to_ids("<|im_end|>")
         answers = greedy(self.answerer.model, self.questions, self.limits, eos)
         for (predictions, at), answer in zip(self.places, answers, strict=True):
-            predictions[at] = Prediction(
-                predictions[at].sample, text=tokenizer.decode(answer, skip_special_tokens=True).strip()
-            )
+            text = tokenizer.decode(answer, skip_special_tokens=True).strip()
+            predictions[at] = Prediction(predictions[at].sample, text=text)
         self.questions, self.limits, self.places, self.held, self.needed = [], [], [], 0, 0
 
 

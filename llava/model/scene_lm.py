@@ -184,7 +184,8 @@ class SceneLM(PreTrainedModel):
         """Run the language model's layers: embeddings (B, T, D) -> final hidden states, after the last norm.
 
         Args:
-            mask: (B, 1, T, S) bool, True where a query may look; what `pack_visibility` says; or `Branches`; None: plainly causal.
+            mask: (B, 1, T, S) bool, True where a query may look; or what `pack_visibility` says; or `Branches`; None:
+                plainly causal.
             cache: keys and values of the S - T tokens before; grows by T.
         """
         return self.language_model.model(

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch.utils.data import Dataset, SequentialSampler
@@ -31,7 +30,6 @@ from llava.model.checkpoint import RECIPE_FILE, is_finished
 from llava.optimizer import MuonAdamW, is_layer_matrix
 from llava.resumable import read_json, write_json
 from llava.tasks import find_task
-from llava.tasks.task import read_objects
 from llava.train_arguments import training_arguments
 from llava.train_config import PARTS, TrainConfig
 
@@ -215,35 +213,13 @@ def training_samples(data: Path, tasks: tuple[str, ...]) -> list[Sample]:
     ]
 
 
-def numbered_objects(samples: list[Sample], data: Path) -> list[Sample]:
-    """The samples with places in the list of true boxes for object ids, which the published rule takes ids to be.
-
-    The two differ only in scenes whose ids have gaps, which the reference leaves out. Raises ValueError for an id that
-    is not among such a scene's.
-    """
-    if all(sample.boxes is None for sample in samples):
-        return samples
-    ids = {scene: list(boxes) for scene, boxes in read_objects(data, "train").items()}
-    gaps = {scene: known for scene, known in ids.items() if known != list(range(len(known)))}
-
-    def numbered(sample: Sample) -> Sample:
-        known, asked = gaps[sample.scene], [int(number) for number in np.atleast_1d(sample.meta["object_id"])]
-        if not set(asked) <= set(known):
-            raise ValueError(f"{sample.task} {sample.id}: {sample.scene} has the objects {known}, asked for is {asked}")
-        return replace(sample, meta={**sample.meta, "object_id": [known.index(number) for number in asked]})
-
-    return [numbered(s) if s.boxes is not None and s.scene in gaps else s for s in samples]
-
-
 def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, data: Path, out: Path) -> PackTrainer:
     """Train `model` on the scenes of `data` as the recipe says; resumes what stands in `out` (see `begin`).
 
-    Raises ValueError as `training_samples` does, and `numbered_objects` in the published mode.
+    Raises ValueError as `training_samples` does.
     """
     config = recipe.train
     samples = training_samples(data, recipe.data.tasks)
-    if recipe.mode.targets == "ids":
-        samples = numbered_objects(samples, data)
     per_step = config.packs_per_step(processes.count())
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn, per_step)
     source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)

@@ -11,20 +11,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from llava.data.mixture import Pack
-from llava.data.pack import PackedScenes, collate, ground_target
+from llava.data.pack import PackedScenes, collate
 from llava.encoders.siglip_tower import scaled
 from llava.loading import load_checkpoint, load_tokenizer
 from llava.model.adapters import PROJECTIONS, add_adapters, is_adapter, merged
 from llava.model.checkpoint import load_model as load
 from llava.recipes import Recipe, new_model
-from llava.resumable import read_json, write_json
 from llava.session import Training, settings_of, train_recipe
 from llava.tasks import TASKS
 from llava.train import (
@@ -34,7 +32,6 @@ from llava.train import (
     begin,
     freeze,
     last_checkpoint,
-    numbered_objects,
     parameter_groups,
     part_of,
     scene_source,
@@ -43,7 +40,6 @@ from llava.train import (
 )
 from llava.train_arguments import find_file, training_arguments
 from llava.train_config import PARTS, TrainConfig
-from llava.types import Sample
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STEPS = 4
@@ -548,28 +544,6 @@ def test_another_number_of_processes_does_not_go_on(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match=r"other settings \(they differ in: processes; "):
         train_recipe(training)
-
-
-def test_object_ids_with_a_gap_become_numbers_of_boxes(rooms_data: Path, tmp_path: Path) -> None:
-    """The published rule would take another object for the right one, and say nothing."""
-    metadata = shutil.copytree(rooms_data / "metadata", tmp_path / "metadata")
-    found = [
-        s for s in training_samples(rooms_data, ("scanrefer", "multi3drefer")) if s.scene == "scannet/scene0000_00"
-    ]
-    assert numbered_objects(found, rooms_data) == found, "no gap, no change"
-    ids = read_json(metadata / "scannet_train_gt_object_ids.json")
-    ids["scannet/scene0000_00"] = [number + (number > 0) for number in ids["scannet/scene0000_00"]]
-    write_json(metadata / "scannet_train_gt_object_ids.json", ids)
-
-    def shifted(sample: Sample) -> Sample:
-        object_ids = [int(number) + (int(number) > 0) for number in np.atleast_1d(sample.meta["object_id"])]
-        return replace(sample, meta={**sample.meta, "object_id": object_ids})
-
-    objects = np.array(read_json(metadata / "scannet_train_gt_box.json")["scannet/scene0000_00"])
-    for sample, plain in zip(numbered_objects([shifted(s) for s in found], tmp_path), found, strict=True):
-        assert (ground_target(sample, objects, rule="ids") == ground_target(plain, objects, rule="ids")).all()
-    with pytest.raises(ValueError, match=r"has the objects \[0, 2, .*asked for is \[1\]"):
-        numbered_objects([replace(found[0], meta={"object_id": "1"})], tmp_path)
 
 
 def test_samples_without_a_place_are_left_out(rooms_data: Path) -> None:

@@ -49,14 +49,14 @@ def patch_coords(coords: np.ndarray, valid: np.ndarray | None, cells: int, cell:
     Returns:
         Positions (V, cells, cells, 3) float32, zeros where no pixel counts, and (V, cells, cells) bool: one does.
     """
-    patches = _patches(coords, cells, cell)
     if valid is None:
-        mean = patches.mean(axis=(2, 4), dtype=np.float32)
+        mean = _patches(coords, cells, cell).mean(axis=(2, 4), dtype=np.float32)
         return mean, np.ones(mean.shape[:-1], bool)
     known = _patches(valid, cells, cell)
-    counts = known.sum(axis=(2, 4))
-    # where= keeps a NaN that an invalid pixel may hold out of the sum
-    total = patches.sum(axis=(2, 4), dtype=np.float32, where=known[..., None])
+    counts = known.sum(axis=2, dtype=np.int32).sum(axis=3)
+    # An axis at a time, down the rows first: long inner loops. What an invalid pixel holds, maybe NaN, is left out.
+    axes = (np.where(known, _patches(coords[..., axis], cells, cell), np.float32(0)) for axis in range(3))
+    total = np.stack([values.sum(axis=2).sum(axis=3) for values in axes], axis=-1)
     return total / np.maximum(counts, 1).astype(np.float32)[..., None], counts > 0
 
 

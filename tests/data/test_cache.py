@@ -318,7 +318,7 @@ def test_the_environment_says_where_and_how_much(data: Path, monkeypatch, tmp_pa
 
 
 def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path, capsys) -> None:
-    cache = Cache(tmp_path, most_bytes=3000)
+    cache = Cache(tmp_path, most_bytes=3200)
     tensors = {"x": torch.zeros(200)}  # with its header about 1,000 bytes
     assert cache.write("old", tensors, {}) and cache.write("new", tensors, {})
     assert not cache.write("third", tensors | {"y": torch.zeros(200)}, {})

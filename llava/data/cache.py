@@ -238,14 +238,15 @@ def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not `resumable.replaced`, which takes what another process writes to the same path for a killed one's remains.
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
     partial = Path(name)
     try:
         yield partial
-        os.fsync(handle)  # else a power cut may leave the name without the content
-        os.fchmod(handle, 0o644)  # others may share the cache; mkstemp lets nobody else read
-        os.replace(partial, path)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut may leave the name without the content
+        partial.chmod(0o644)  # others may share the cache; mkstemp lets nobody else read
+        partial.replace(path)
     finally:
-        os.close(handle)
         partial.unlink(missing_ok=True)
 
 

@@ -15,7 +15,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FOLDER = ".cache"  # of a data folder
 FORMAT = "llava-cache-1"  # raised when an entry is laid out in another way
 USUAL_GB = 100.0
+HEADER = 512  # bytes about, beside the tensors
 SPARE = 2 << 30  # bytes of a disk that are left free
 IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
 SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
@@ -71,19 +73,20 @@ class Cache:
 
         Several processes may write one key at a time: each its own file, and the last to be renamed stays.
         """
-        from safetensors.torch import save
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
 
         if not self.most_bytes:
             return False
         stated = {**about, "format": FORMAT, "key": key}
-        whole = save({name: tensor.contiguous() for name, tensor in tensors.items()}, stated)
         try:
-            if not self._make_room(len(whole)):
+            if not self._make_room(sum(tensor.nbytes for tensor in tensors.values()) + HEADER):
                 _tell(f"{self.folder} is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it")
                 return False
-            _write_whole(self._path(key), whole)
-        except OSError as error:
-            _tell(f"{self.folder} cannot be written ({error.strerror}): set LLAVA_CACHE to a folder that can")
+            with _replacing(self._path(key)) as partial:
+                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, stated)
+        except (OSError, SafetensorError) as error:
+            _tell(f"{self.folder} cannot be written ({error}): set LLAVA_CACHE to a folder that can")
             return False
         return True
 
@@ -99,9 +102,10 @@ class Cache:
         """Note something down for a stamp, where the disk lets it."""
         try:
             if self.most_bytes:
-                _write_whole(self._note_path(stamp), json.dumps({**note, "format": FORMAT}).encode())
+                with _replacing(self._note_path(stamp)) as partial:
+                    partial.write_text(json.dumps({**note, "format": FORMAT}))
         except OSError as error:
-            _tell(f"{self.folder} cannot be written ({error.strerror}): set LLAVA_CACHE to a folder that can")
+            _tell(f"{self.folder} cannot be written ({error}): set LLAVA_CACHE to a folder that can")
 
     def entries(self) -> list[Entry]:
         """All whole entries, the longest unused first."""
@@ -228,19 +232,22 @@ def _touch(path: Path) -> None:
         return
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A file to write, which becomes ``path`` when it is whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not `resumable.replaced`, which takes what another process writes to the same path for a killed one's remains.
-    handle, partial = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
+        yield partial
+        with partial.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut may leave the name without the content
-        os.chmod(partial, 0o644)  # others may share the cache; mkstemp lets nobody else read
-        os.replace(partial, path)
+        partial.chmod(0o644)  # others may share the cache; mkstemp lets nobody else read
+        partial.replace(path)
     finally:
-        Path(partial).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 _told: set[str] = set()

@@ -72,14 +72,14 @@ def patch_coords(coords: np.ndarray, valid: np.ndarray | None, cells: int, cell:
     Returns:
         Positions (V, cells, cells, 3) float32, zeros where no pixel counts, and (V, cells, cells) bool: one does.
     """
-    patches = _patches(coords, cells, cell)
     if valid is None:
-        mean = patches.mean(axis=(2, 4), dtype=np.float32)
+        mean = _patches(coords, cells, cell).mean(axis=(2, 4), dtype=np.float32)
         return mean, np.ones(mean.shape[:-1], bool)
     known = _patches(valid, cells, cell)
-    counts = known.sum(axis=(2, 4))
-    # where= keeps a NaN that an invalid pixel may hold out of the sum
-    total = patches.sum(axis=(2, 4), dtype=np.float32, where=known[..., None])
+    counts = known.sum(axis=2, dtype=np.int32).sum(axis=3)
+    # An axis at a time, down the rows first: long inner loops. What an invalid pixel holds, maybe NaN, is left out.
+    axes = (np.where(known, _patches(coords[..., axis], cells, cell), np.float32(0)) for axis in range(3))
+    total = np.stack([values.sum(axis=2).sum(axis=3) for values in axes], axis=-1)
     return total / np.maximum(counts, 1).astype(np.float32)[..., None], counts > 0
 
 
@@ -138,28 +138,29 @@ def object_masks(
         cells: patches along a side.
         min_share: the share of a patch's pixels, 0..1.
     """
-    known = None if valid is None else _patches(valid, cells, patch)
     # An axis at a time, down the rows first: long inner loops. NaN marks what is unknown; fmin and fmax pass over it.
     axes = [_patches(coords[..., axis], cells, patch) for axis in range(3)]
-    if known is not None:
-        axes = [np.where(known, values, np.float32(np.nan)) for values in axes]
-    lowest = np.stack([np.fmin.reduce(np.fmin.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
-    highest = np.stack([np.fmax.reduce(np.fmax.reduce(values, axis=2), axis=3) for values in axes], axis=-1)
-    unknown = np.isnan(axes[0]).sum(axis=2, dtype=np.int32).sum(axis=3)
+    if valid is not None:
+        axes = [np.where(_patches(valid, cells, patch), values, np.float32(np.nan)) for values in axes]
+    known = ~np.isnan(axes[0])
+    lowest = [np.fmin.reduce(np.fmin.reduce(values, axis=2), axis=3) for values in axes]
+    highest = [np.fmax.reduce(np.fmax.reduce(values, axis=2), axis=3) for values in axes]
     wanted = max(1, int(patch * patch * min_share))
-    enough = patch * patch - unknown >= wanted
+    enough = known.sum(axis=2, dtype=np.int32).sum(axis=3) >= wanted
     masks = np.zeros((len(boxes), *enough.shape), bool)
     for mask, low, high in zip(masks, *bounds(np.asarray(boxes, np.float32)), strict=True):
-        # A patch wholly in the box needs no counting, one that does not touch it neither: few are left.
-        within = enough & np.all((lowest >= low) & (highest <= high), axis=-1)
-        touched = enough & ~within & np.all((highest >= low) & (lowest <= high), axis=-1)
-        view, row, column = np.nonzero(touched)
-        inside = np.ones((len(view), patch, patch), bool)
-        for values, least, most in zip(axes, low, high, strict=True):
-            some = values[view, row, :, column]
-            inside &= (some >= least) & (some <= most)
-        mask[within] = True
-        mask[touched] = inside.sum(axis=(1, 2)) >= wanted
+        # A patch wholly in the box needs no counting, one that does not touch it neither: few are left, and of these
+        # only those axes are looked at along which a face of the box passes through.
+        within = [(lowest[axis] >= low[axis]) & (highest[axis] <= high[axis]) for axis in range(3)]
+        touched = [(highest[axis] >= low[axis]) & (lowest[axis] <= high[axis]) for axis in range(3)]
+        mask[:] = enough & within[0] & within[1] & within[2]
+        at = np.nonzero(enough & ~mask & touched[0] & touched[1] & touched[2])
+        inside = known[at[0], at[1], :, at[2]]
+        for axis, values in enumerate(axes):
+            cut = np.flatnonzero(~within[axis][at])
+            some = values[at[0][cut], at[1][cut], :, at[2][cut]]
+            inside[cut] &= (some >= low[axis]) & (some <= high[axis])
+        mask[at] = inside.sum(axis=(1, 2)) >= wanted
     return masks
 
 

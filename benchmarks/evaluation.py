@@ -9,6 +9,7 @@ tokens. Questions are of all five benchmarks in turns. Writes benchmarks/evaluat
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -61,12 +62,11 @@ class Subject:
 def rooms(where: Where) -> Subject:
     """The trained model on held-out rooms, whose files are read anew each time."""
     answerer, recipe = load_checkpoint(where.checkpoint)
-    eyes = recipe.encoder
 
     @cache
     def source(frames: int) -> SceneSource:
-        looked = replace(recipe.data, max_frames=frames)
-        return scene_source(where.data, "val", looked, eyes.build_processor(), eyes.image_size, recipe.data.eval_boxes)
+        looked = replace(recipe, data=replace(recipe.data, max_frames=frames))
+        return scene_source(where.data, "val", looked, recipe.data.eval_boxes, recipe.mode.evaluation)
 
     return Subject(answerer, lambda name, frames: copy.copy(source(frames)).load(name))  # a copy remembers no scene
 
@@ -199,6 +199,7 @@ def main(
         each: questions a scene, where they do not vary.
     """
     torch.set_num_threads(1)
+    os.environ["LLAVA_CACHE_GB"] = "0"  # neither way is spared the reading of a scene
     room = Work(where, "rooms", frames[-2], questions=each)
     against_plain = {
         f"rooms, {room.frames} frames": replace(room, scenes=together),

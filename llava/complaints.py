@@ -40,12 +40,12 @@ def complaints(command: str) -> Iterator[None]:
             raise
         place = "" if error.filename is None else f": {error.filename}"
         _complain(command, f"{error.strerror}{place}; mend that and run it again")
+    except BrokenProcessPool:  # a RuntimeError, too
+        _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
     except (SafetensorError, RuntimeError) as error:
         if not any(sign in str(error) for sign in UNWRITTEN):
             raise
         _complain(command, f"a file cannot be written ({error}): is the disk full? Mend that and run it again")
-    except BrokenProcessPool:
-        _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
 
 
 def _complain(command: str, message: str) -> None:

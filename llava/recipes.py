@@ -91,7 +91,7 @@ ROOMS = Recipe(
     head=GroundHead(input_norm=True),
     data=DataConfig(max_frames=8, train_boxes="gt+pred"),
     train=TrainConfig(
-        packs=6500,
+        packs=8000,
         questions_per_scene=16,
         lr=1e-3,
         lr_projector=3e-4,

@@ -36,8 +36,7 @@ def answerer(tiny_base: Path) -> Answerer:
 
 @pytest.fixture(scope="module")
 def source(tiny_recipe, rooms_data: Path) -> SceneSource:
-    eyes = tiny_recipe.encoder
-    return scene_source(rooms_data, "train", tiny_recipe.data, eyes.build_processor(), eyes.image_size, "gt")
+    return scene_source(rooms_data, "train", tiny_recipe, "gt", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -190,7 +190,6 @@ def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, m
             "--data.train-boxes prde",
             "unknown boxes 'prde': choose one of gt, pred, gt+pred, none; did you mean 'pred'?",
         ),
-        ("--data.max-frames 0", "max_frames must be at least 1, got 0"),
         ("--train.tune", "train.tune names no part, so nothing would learn; the parts are tower, projector, "),
         ("--train.tune heads", "unknown part heads; the parts are tower, projector, language, positions, head"),
         ("--encoder.image-size 70", "has another encoder than recipe 'rooms': image_size 56 (asked for 70)"),

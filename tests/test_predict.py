@@ -291,7 +291,7 @@ def test_marks_of_turns_are_no_words_of_an_answer(answerer, source, rooms_data) 
     head.bias.data[endless.tokenizer.convert_tokens_to_ids("<|endoftext|>")] = 1
     endless.model.language_model.lm_head = head
     (asked, *_) = questions(rooms_data, "scanqa")
-    assert endless.answer(source.load(asked.scene), [asked], LIMIT)[0].text == ""
+    assert endless.answer(source.load(asked.scene), [asked])[0].text == ""
 
 
 def test_the_blind_answer_without_looking(answerer, source, rooms_data) -> None:

@@ -41,7 +41,7 @@ def _tell(answerer: Answerer, scene: SceneInputs, sample: Sample) -> Prediction:
         answer.append(int(token))
         x_11D = model.get_input_embeddings()(token[None, None])
         hidden_TD = model.read(x_11D, torch.tensor([[length + step]], device=model.device), None, cache)[0]
-    return Prediction(sample, text=tokenizer.decode(answer).strip())
+    return Prediction(sample, text=tokenizer.decode(answer, skip_special_tokens=True).strip())
 
 
 def _find(answerer: Answerer, scene: SceneInputs, sample: Sample) -> Prediction:

@@ -106,7 +106,7 @@ CONSTANTS = {
 
 
 # Those of them that a model which can be read has, too: another value would be another computation.
-DECISIVE = ("mm_projector_type", "mm_spatial_pool_mode", "mm_resampler_type", "ground_head_type", "rope_scaling")
+DECISIVE = ("mm_projector_type", "mm_resampler_type", "ground_head_type")
 
 
 def their_name(ours: str) -> str:

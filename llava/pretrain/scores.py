@@ -10,7 +10,7 @@ import torch
 
 from llava.data.chat import GROUND, prefix_ids, question_ids
 from llava.data.pack import coord_points, ground_target
-from llava.model.decoding import greedy, ground, prefill
+from llava.model.decoding import Prefix, Question, greedy, ground, prefill
 from llava.rooms.pictures import Pictures
 from llava.types import Sample
 
@@ -53,16 +53,20 @@ def _shares(
     for scene, samples in asked:
         prefix = prefill(model, torch.tensor(prefix_ids(packs.tokenizer, packs.chat, scene.num_tokens)), scene.inputs)
         texts, boxed = [s for s in samples if s.boxes is None], [s for s in samples if s.boxes is not None]
-        ids = [torch.tensor(question_ids(packs.tokenizer, s.question)) for s in texts]
-        points = [torch.from_numpy(coord_points(s).astype(np.float32)) for s in texts]
-        for sample, answer in zip(texts, greedy(model, prefix, ids, points, 24, end), strict=True):
+        questions = [_question(packs, prefix, s) for s in texts]
+        for sample, answer in zip(texts, greedy(model, questions, 24, end), strict=True):
             found.setdefault(sample.meta["kind"], []).append(_is_right(sample, packs.tokenizer.decode(answer).strip()))
-        ids = [torch.tensor([*question_ids(packs.tokenizer, s.question), mark]) for s in boxed]
-        scores = ground(model, prefix, ids, torch.from_numpy(scene.objects).float(), scene.object_masks)
+        questions = [_question(packs, prefix, s, mark) for s in boxed]
+        scores = ground(model, questions, torch.from_numpy(scene.objects).float(), scene.object_masks)
         for sample, row in zip(boxed, scores, strict=True):
             target = ground_target(sample, scene.objects)
             found.setdefault(sample.meta["kind"], []).append(bool(target[int(row.argmax())]))
     return {kind: 100 * float(np.mean(right)) for kind, right in sorted(found.items())}
+
+
+def _question(packs: ImagePacks, prefix: Prefix, sample: Sample, *answer: int) -> Question:
+    ids = [*question_ids(packs.tokenizer, sample.question), *answer]
+    return Question(prefix, torch.tensor(ids), torch.from_numpy(coord_points(sample).astype(np.float32)))
 
 
 def _is_right(sample: Sample, answer: str) -> bool:

@@ -298,7 +298,6 @@ def test_every_key_that_does_not_fit_is_named(published):
         ("world_position_embedding_type", "avg-discrete-mlp"),
         ("mm_newline_position", "everywhere"),
         ("object_feature_type", "patch7"),
-        ("mm_spatial_pool_mode", "average"),
         ("ground_head_type", "score"),
     ],
 )

@@ -19,6 +19,8 @@ SETTINGS = {
     "--pictures.tower-batch": 2,
     "--pictures.align-steps": 4,
     "--pictures.word-packs": 4,
+    "--pictures.room-packs": 4,
+    "--pictures.told-rooms": 2,
     "--train.packs": 3,
     "--train.questions-per-scene": 3,
 }
@@ -31,7 +33,7 @@ def test_a_base_model_end_to_end(tmp_path: Path, capsys: pytest.CaptureFixture) 
     pretrain_base(arguments)
     assert is_finished(tmp_path / "base")
     scores = read_json(tmp_path / "base/scores.json")
-    assert set(scores["patches"]) == {"label", "color"} and scores["questions"]
+    assert set(scores["patches"]) == {"label", "color"} and scores["questions"] and scores["told"]
     assert all(0 <= value <= 100 for of in scores.values() for value in of.values())
     stages = [tmp_path / "work" / name for name in ("tower.pt", "reading.pt", "projector.pt", "tokenizer")]
     made = [stage.stat().st_mtime_ns for stage in stages]

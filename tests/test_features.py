@@ -11,6 +11,7 @@ import torch
 
 from llava.data.features import tower_digest
 from llava.data.pack import PackedScenes, collate
+from llava.encoders import siglip_tower
 from llava.encoders.siglip_tower import SiglipEncoder
 from llava.loading import load_tokenizer
 from llava.model.checkpoint import load_model
@@ -72,12 +73,22 @@ def test_a_tower_that_learns_has_none(tiny_recipe: Recipe, tiny_base, data, tmp_
 
 
 def test_another_tower_has_its_own(tiny_base: Path) -> None:
-    towers = [load_model(tiny_base).encoder.tower for _ in range(3)]
+    encoders = [load_model(tiny_base).encoder for _ in range(3)]
     with torch.no_grad():
-        next(towers[1].parameters()).view(-1)[0] += 1e-3
-    first, changed, same = map(tower_digest, towers)
+        next(encoders[1].tower.parameters()).view(-1)[0] += 1e-3
+        encoders[2].projector[0].weight += 1  # learns, and looks at nothing
+    first, changed, same = map(tower_digest, encoders)
     assert first == same != changed
-    assert tower_digest(towers[0].bfloat16()) != first
+    assert tower_digest(encoders[0].bfloat16()) != first
+
+
+def test_other_code_looks_anew(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_model(tiny_base).encoder
+    first = tower_digest(encoder)
+    changed = tmp_path / "siglip_tower.py"
+    changed.write_text(Path(siglip_tower.__file__).read_text().replace("- 0.5) / 0.5", "- 0.5) / 0.25"))
+    monkeypatch.setattr(siglip_tower, "__file__", str(changed))
+    assert tower_digest(encoder) != first
 
 
 def test_features_of_some_scenes_alone_are_left_out_of_a_batch(

@@ -282,8 +282,8 @@ def test_what_is_given_is_mapped_and_its_changes_stay_ones_own(data: Path) -> No
 
 
 def test_a_disk_that_takes_nothing_breaks_nothing(data: Path, monkeypatch, capsys) -> None:
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*args, prefix: str, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", prefix)  # mkstemp names the file, each time another
 
     expected = plainly(data)
     monkeypatch.setattr(cache_module.tempfile, "mkstemp", full)
@@ -330,6 +330,18 @@ def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path
     cache.read("new")
     assert cache.write("third", tensors | {"y": torch.zeros(200)}, {})
     assert cache.read("old") is None and cache.read("new") is not None and cache.read("third") is not None
+
+
+def test_what_killed_processes_left_makes_room(tmp_path: Path) -> None:
+    """Also where every entry has just been read."""
+    cache, tensors = Cache(tmp_path, most_bytes=3200), {"x": torch.zeros(200)}
+    assert cache.write("new", tensors, {})
+    remains = tmp_path / "entries/.gone.safetensors.abc.part"
+    remains.write_bytes(bytes(2000))
+    assert not cache.write("third", tensors, {}), "it may be written just now"
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(remains, (long_ago, long_ago))
+    assert cache.write("third", tensors, {}) and not remains.exists() and cache.read("new") is not None
 
 
 def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:

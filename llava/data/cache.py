@@ -30,6 +30,8 @@ USUAL_GB = 100.0
 HEADER = 512  # bytes about, beside the tensors
 SPARE = 2 << 30  # bytes of a disk that are left free
 IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
+ENTRIES, NOTES = "entries/*.safetensors", "seen/*.json"
+REMAINS = ("entries/.*.part", "seen/.*.part")  # of killed processes, or being written
 SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
 
 
@@ -112,7 +114,7 @@ class Cache:
         from safetensors import SafetensorError, safe_open
 
         found = []
-        for path, status in self._files("*.safetensors"):
+        for path, status in self._files(ENTRIES):
             try:
                 with safe_open(path, framework="numpy") as file:
                     about = file.metadata() or {}
@@ -128,7 +130,7 @@ class Cache:
         What another process has mapped stays readable to it.
         """
         limit, freed = time.time() - idle, 0
-        for path, status in self._files("*.safetensors", "*.json", ".*.part"):
+        for path, status in self._files(ENTRIES, NOTES, *REMAINS):
             if status.st_mtime <= limit:
                 path.unlink(missing_ok=True)
                 freed += status.st_size
@@ -136,7 +138,7 @@ class Cache:
 
     def _make_room(self, wanted: int) -> bool:
         """Whether so many bytes fit; entries that nothing has read for long are removed for them, oldest first."""
-        files = self._files("*.safetensors", ".*.part")  # killed processes leave the latter
+        files = self._files(ENTRIES, *REMAINS)
         used = sum(status.st_size for _, status in files)
         disk = shutil.disk_usage(_existing(self.folder))
         room = min(self.most_bytes - used, disk.free - SPARE) - wanted
@@ -150,7 +152,7 @@ class Cache:
     def _files(self, *patterns: str) -> list[tuple[Path, os.stat_result]]:
         """The oldest first."""
         found = []
-        for path in (path for pattern in patterns for path in self.folder.glob(f"*/{pattern}")):
+        for path in (path for pattern in patterns for path in self.folder.glob(pattern)):
             try:
                 found.append((path, path.stat()))
             except FileNotFoundError:

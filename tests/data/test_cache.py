@@ -344,6 +344,18 @@ def test_what_killed_processes_left_makes_room(tmp_path: Path) -> None:
     assert cache.write("third", tensors, {}) and not remains.exists() and cache.read("new") is not None
 
 
+def test_what_else_lies_there_is_let_alone(tmp_path: Path) -> None:
+    """As beside ~/.cache/entries, where somebody takes his home for a data folder."""
+    cache, others = Cache(tmp_path, most_bytes=10**6), tmp_path / "another"
+    others.mkdir()
+    for name in ("x.json", "x.safetensors", ".x.part"):
+        (others / name).touch()
+    assert cache.write("key", {"x": torch.zeros(1)}, {})
+    cache.note("stamp", {"key": "key"})
+    assert cache.clear() > 0
+    assert len(list(others.iterdir())) == 3 and cache.entries() == [] and cache.recall("stamp") is None
+
+
 def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(data.parent)
     monkeypatch.setenv("XDG_CACHE_HOME", str(data.parent / "home"))
@@ -360,6 +372,9 @@ def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     assert "2 scenes: mc, at most 3 views of 56 pixels, gt boxes" in said and "at most 100 GB" in said
     main(["cache", "clear", "data", "--idle", "1"])
     assert "0.0 MB deleted" in capsys.readouterr().out and len(kept(data)) == 2
+    with pytest.raises(SystemExit):
+        main(["cache", "clear", "--idle", "-1"])
+    assert "expected days of at least 0, got -1" in capsys.readouterr().err and len(kept(data)) == 2
     main(["cache", "clear"])
     assert kept(data) == [] and list((data / ".cache/seen").iterdir()) == []
     with pytest.raises(SystemExit):

@@ -174,6 +174,18 @@ def test_a_change_within_one_tick_of_the_clock_is_seen(data: Path) -> None:
     assert not torch.equal(after.inputs["coords"], before.inputs["coords"])
 
 
+def test_a_change_that_keeps_size_and_date_is_seen(data: Path) -> None:
+    """As of another archive, unpacked over the first, that gives all its files one date."""
+    path = data / "scannet/posed_images/scene0000_00/00001.txt"
+    before = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    status, content = path.stat(), path.read_text().splitlines()
+    path.write_text("\n".join([*content[1::-1], *content[2:]]) + "\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size and path.stat().st_mtime_ns == status.st_mtime_ns
+    after = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    assert not torch.equal(after.inputs["coords"], before.inputs["coords"])
+
+
 @pytest.mark.parametrize(
     "other",
     [{"strategy": "uniform"}, {"max_frames": 2}, {"boxes": "gt+pred"}, {"measured": False}, {"precision": "float16"}],

@@ -117,8 +117,7 @@ def main(
 
     all_scores, all_seconds = scores | timed_scores, seconds | timed_seconds
     points: dict[int, list[tuple[float, float]]] = {k: [] for k in ks}
-    for budget in {budget.arm.name: budget for budget in (*alike, *timed)}.values():
-        name = budget.arm.name
+    for name, budget in {budget.arm.name: budget for budget in (*alike, *timed)}.items():
         points[budget.questions_per_scene].append((mean(all_seconds[name]), summary(all_scores[name])))
     plot(points, page.with_suffix(".png"))
 

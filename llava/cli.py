@@ -276,6 +276,8 @@ def cache_clear(data: Positional[Path | None] = None, idle: float = 0.0) -> None
     """
     from llava.data.cache import find_caches
 
+    if not idle >= 0:
+        raise ValueError(f"--idle: expected days of at least 0, got {idle:g}")
     for found in find_caches(data):
         print(f"{found.folder}: {found.clear(idle * 24 * 3600) / 1e6:.1f} MB deleted")
 

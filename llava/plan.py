@@ -223,7 +223,8 @@ def activation_bytes(recipe: Recipe, scene: int, pack: int, logits: int, learnin
     if {"tower", "projector"} & learning:
         kept += patches * (eyes.hidden_size + 2 * language.hidden_size) * kind.number
     last_norm = tokens * language.hidden_size * (4 + kind.stream)
-    return kept + last_norm + 4 * min(config.scenes_per_step * logits, LOGITS), widest
+    held = config.scenes_per_step * logits
+    return kept + last_norm + 4 * (held if zero_stage(config) == 3 else min(held, LOGITS)), widest
 
 
 @dataclass(frozen=True)

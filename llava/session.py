@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -16,6 +16,9 @@ from llava import processes
 from llava.loading import find_base, load_checkpoint, start
 from llava.recipes import DataConfig, Recipe, get_recipe, load_recipe
 from llava.resumable import only_one, write_json
+
+if TYPE_CHECKING:
+    from llava.types import Sample
 
 PUBLISHED = "video3d-7b"
 EMBEDDED = "rooms"
@@ -171,17 +174,21 @@ def evaluate_checkpoint(
     source = scene_source(data, split, replace(recipe, data=looked), offered, mode.evaluation)
     name, benchmarks = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), []
     for task, samples in asked:
-        if limit is not None:
-            kept = set(list(dict.fromkeys(s.scene for s in samples))[:limit])
-            samples = [s for s in samples if s.scene in kept]
         made = replace(run, boxes=task.boxes(split, boxes), contents=contents_digest(data, split, [task.name]))
-        benchmarks.append(Benchmark(task.name, samples, made, results / task.name / f"{name}.jsonl"))
+        out = results / task.name / f"{name}.jsonl"
+        benchmarks.append(Benchmark(task.name, of_first_scenes(samples, limit), made, out))
     evaluate(replace(answerer, **memory), source, benchmarks)
     scores = {}
     if processes.is_first():
         scores = {b.task: score(b.task, b.out, b.run, data) for b in benchmarks}
     processes.wait()
     return scores
+
+
+def of_first_scenes(samples: Sequence[Sample], limit: int | None) -> Sequence[Sample]:
+    """The questions about the first so many scenes, or about all."""
+    first = set(list(dict.fromkeys(sample.scene for sample in samples))[:limit])
+    return [sample for sample in samples if sample.scene in first]
 
 
 def look(recipe: Recipe, strategy: str | None = None, frames: int | None = None) -> DataConfig:

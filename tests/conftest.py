@@ -13,6 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from llava.answering import Answerer
     from llava.recipes import Recipe
 
 # Before any test imports numpy or torch: several processes share few cores.
@@ -109,6 +110,23 @@ def tiny_base(
     folder = tmp_path_factory.mktemp("base") / "tiny-base"
     save(new_model(tiny_recipe, tiny_tokenizer), folder, tiny_tokenizer, asdict(tiny_recipe))
     return folder
+
+
+@pytest.fixture(scope="session")
+def talkative(tiny_base: Path) -> Answerer:
+    """A model to be asked; with fresh weights and tied embeddings every token would be followed by itself."""
+    import torch
+
+    from llava.loading import load_checkpoint
+
+    answerer = load_checkpoint(tiny_base)[0]
+    torch.manual_seed(0)
+    head = answerer.model.language_model.lm_head
+    head.weight = torch.nn.Parameter(torch.randn_like(head.weight))
+    for name, parameter in answerer.model.named_parameters():
+        if ".layers." in name and parameter.ndim == 2:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return answerer
 
 
 @pytest.fixture(scope="session")

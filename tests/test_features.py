@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +15,14 @@ import torch
 
 from llava.data.features import tower_digest
 from llava.data.pack import PackedScenes, collate
+from llava.encoders import siglip_tower
 from llava.encoders.siglip_tower import SiglipEncoder
 from llava.loading import load_tokenizer
 from llava.model.checkpoint import load_model
 from llava.recipes import Recipe
 from llava.train import train
+
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -72,12 +79,22 @@ def test_a_tower_that_learns_has_none(tiny_recipe: Recipe, tiny_base, data, tmp_
 
 
 def test_another_tower_has_its_own(tiny_base: Path) -> None:
-    towers = [load_model(tiny_base).encoder.tower for _ in range(3)]
+    encoders = [load_model(tiny_base).encoder for _ in range(3)]
     with torch.no_grad():
-        next(towers[1].parameters()).view(-1)[0] += 1e-3
-    first, changed, same = map(tower_digest, towers)
+        next(encoders[1].tower.parameters()).view(-1)[0] += 1e-3
+        encoders[2].projector[0].weight += 1  # learns, and looks at nothing
+    first, changed, same = map(tower_digest, encoders)
     assert first == same != changed
-    assert tower_digest(towers[0].bfloat16()) != first
+    assert tower_digest(encoders[0].bfloat16()) != first
+
+
+def test_other_code_looks_anew(tiny_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load_model(tiny_base).encoder
+    first = tower_digest(encoder)
+    changed = tmp_path / "siglip_tower.py"
+    changed.write_text(Path(siglip_tower.__file__).read_text().replace("- 0.5) / 0.5", "- 0.5) / 0.25"))
+    monkeypatch.setattr(siglip_tower, "__file__", str(changed))
+    assert tower_digest(encoder) != first
 
 
 def test_features_of_some_scenes_alone_are_left_out_of_a_batch(
@@ -107,3 +124,47 @@ def test_features_of_some_scenes_alone_are_left_out_of_a_batch(
     model = load_model(tiny_base).eval()
     with torch.no_grad():
         torch.testing.assert_close(model(**mixed).loss, model(**whole).loss, rtol=1e-5, atol=0)
+
+
+SHARE = """
+import json, os, sys
+from pathlib import Path
+from llava import processes
+from llava.data.features import keep_features
+from llava.model.checkpoint import load_model
+from llava.recipes import load_recipe
+from llava.train import scene_source
+
+base, data, out = map(Path, sys.argv[1:4])
+if not processes.is_first():
+    os.environ["LLAVA_CACHE_GB"] = sys.argv[4]
+names = sorted(json.loads((data / "metadata/scannet_train_gt_box.json").read_text()))
+source = scene_source(data, "train", load_recipe(base), "gt", "float32")
+encoder, looks = load_model(base).encoder, []
+look = encoder.look
+encoder.look = lambda inputs: (looks.append(1), look(inputs))[1]
+keep_features(encoder, source, names * 2, "fp32")
+kept = sum("features" in source.load(name).inputs for name in names)
+(out / f"{processes.rank()}.json").write_text(json.dumps([len(names), len(looks), kept]))
+processes.wait()
+processes.leave()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("gigabytes", "looked", "kept"), [("100", (2, 1), (3, 3)), ("0", (2, 0), (2, 0))])
+def test_processes_share_the_scenes_and_wait_for_each_other(
+    tiny_base: Path, data: Path, tmp_path: Path, gigabytes: str, looked: tuple, kept: tuple
+) -> None:
+    """Also where one of them, on another machine, has no cache."""
+    (tmp_path / "share.py").write_text(SHARE)
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+        + [tmp_path / "share.py", tiny_base, data, tmp_path, gigabytes],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+        timeout=120,
+    )
+    found = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
+    assert found == [[3, looks, whole] for looks, whole in zip(looked, kept, strict=True)]

@@ -30,6 +30,8 @@ USUAL_GB = 100.0
 HEADER = 512  # bytes about, beside the tensors
 SPARE = 2 << 30  # bytes of a disk that are left free
 IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
+ENTRIES, NOTES = "entries/*.safetensors", "seen/*.json"
+REMAINS = ("entries/.*.part", "seen/.*.part")  # of killed processes, or being written
 SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
 
 
@@ -81,12 +83,12 @@ class Cache:
         stated = {**about, "format": FORMAT, "key": key}
         try:
             if not self._make_room(sum(tensor.nbytes for tensor in tensors.values()) + HEADER):
-                _tell(f"{self.folder} is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it")
+                _tell(self.folder, "is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it")
                 return False
             with _replacing(self._path(key)) as partial:
                 save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, stated)
         except (OSError, SafetensorError) as error:
-            _tell(f"{self.folder} cannot be written ({error}): set LLAVA_CACHE to a folder that can")
+            _tell(self.folder, f"cannot be written ({error}): set LLAVA_CACHE to a folder that can")
             return False
         return True
 
@@ -105,14 +107,14 @@ class Cache:
                 with _replacing(self._note_path(stamp)) as partial:
                     partial.write_text(json.dumps({**note, "format": FORMAT}))
         except OSError as error:
-            _tell(f"{self.folder} cannot be written ({error}): set LLAVA_CACHE to a folder that can")
+            _tell(self.folder, f"cannot be written ({error}): set LLAVA_CACHE to a folder that can")
 
     def entries(self) -> list[Entry]:
         """All whole entries, the longest unused first."""
         from safetensors import SafetensorError, safe_open
 
         found = []
-        for path, status in self._files("*.safetensors"):
+        for path, status in self._files(ENTRIES):
             try:
                 with safe_open(path, framework="numpy") as file:
                     about = file.metadata() or {}
@@ -128,16 +130,15 @@ class Cache:
         What another process has mapped stays readable to it.
         """
         limit, freed = time.time() - idle, 0
-        for pattern in ("*.safetensors", "*.json", ".*.part"):
-            for path, status in self._files(pattern):
-                if status.st_mtime <= limit:
-                    path.unlink(missing_ok=True)
-                    freed += status.st_size
+        for path, status in self._files(ENTRIES, NOTES, *REMAINS):
+            if status.st_mtime <= limit:
+                path.unlink(missing_ok=True)
+                freed += status.st_size
         return freed
 
     def _make_room(self, wanted: int) -> bool:
         """Whether so many bytes fit; entries that nothing has read for long are removed for them, oldest first."""
-        files = self._files("*.safetensors") + self._files(".*.part")  # which killed processes have left
+        files = self._files(ENTRIES, *REMAINS)
         used = sum(status.st_size for _, status in files)
         disk = shutil.disk_usage(_existing(self.folder))
         room = min(self.most_bytes - used, disk.free - SPARE) - wanted
@@ -148,9 +149,10 @@ class Cache:
             room += status.st_size
         return room >= 0
 
-    def _files(self, pattern: str) -> list[tuple[Path, os.stat_result]]:
+    def _files(self, *patterns: str) -> list[tuple[Path, os.stat_result]]:
+        """The oldest first."""
         found = []
-        for path in self.folder.glob(f"*/{pattern}"):
+        for path in (path for pattern in patterns for path in self.folder.glob(pattern)):
             try:
                 found.append((path, path.stat()))
             except FileNotFoundError:
@@ -250,10 +252,11 @@ def _replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-_told: set[str] = set()
+_told: set[Path] = set()
 
 
-def _tell(text: str) -> None:
-    if text not in _told:
-        _told.add(text)
-        print(f"no more scenes are kept: {text}", file=sys.stderr)
+def _tell(folder: Path, why: str) -> None:
+    """Once a folder: why nothing more goes into it may name another file for every scene."""
+    if folder not in _told:
+        _told.add(folder)
+        print(f"no more scenes are kept: {folder} {why}", file=sys.stderr)

@@ -59,7 +59,8 @@ def folder_stamp(settings: str, folder: Path, parts: Sequence[bytes]) -> str | N
     files = sorted((path.name, path.stat()) for path in folder.iterdir())
     if any(abs(time.time() - status.st_mtime) < SETTLED for _, status in files):
         return None  # it could be changed again, and show the same time
-    listed = [f"{name} {status.st_size} {status.st_mtime_ns}" for name, status in files]
+    # The inode's time as well: archives may give every file one date, and poses written alike have one size.
+    listed = [f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}" for name, status in files]
     return _digest(settings.encode(), str(folder.resolve()).encode(), "\n".join(listed).encode(), *parts)
 
 

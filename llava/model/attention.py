@@ -141,8 +141,9 @@ def pack_attention(
     """
     if dropout:
         raise ValueError(f"attention dropout is {dropout}, but scene packs know none: set attention_dropout to 0")
-    if isinstance(attention_mask, BlockMask):
+    if isinstance(attention_mask, BlockMask | Branches):
         query, key = query.to(value.dtype), key.to(value.dtype)  # under autocast, rotary embedding leaves float32
+    if isinstance(attention_mask, BlockMask):
         return flex_attention_forward(module, query, key, value, attention_mask, scaling=scaling)[0], None
     if isinstance(attention_mask, Branches):
         return attention_mask.attend(module.layer_idx, query, key, value, scaling), None

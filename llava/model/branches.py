@@ -83,7 +83,8 @@ class Branches:
         for cache, (start, end) in zip(self.prefixes, self._spans, strict=True):
             prefix = cache.layers[layer]
             asked_1hMd = query_hgNd[None, :, :, start:end].flatten(2, 3)
-            found = look(asked_1hMd, prefix.keys, prefix.values, scaling)
+            # A prefix that was read under autocast has wider keys than values.
+            found = look(asked_1hMd, prefix.keys.to(query.dtype), prefix.values.to(query.dtype), scaling)
             shared.append([part[0].unflatten(1, (-1, end - start)) for part in found])
         shared_hgNd, shared_log_hgN = (torch.cat(part, dim=2) for part in zip(*shared, strict=True))
 
@@ -142,10 +143,15 @@ def look(
     if query_BhMd.device.type == "cpu":
         mask = None if mask_B1MP is None else mask_B1MP.to(query_BhMd.dtype)
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(*states, attn_mask=mask, scale=scaling)[:2]
-    half = query_BhMd.dtype.itemsize == 2 and query_BhMd.shape[-1] % 8 == 0
-    if query_BhMd.device.type == "cuda" and half and mask_B1MP is None:
+    if mask_B1MP is None and _has_flash(query_BhMd):
         return torch.ops.aten._scaled_dot_product_flash_attention(*states, scale=scaling)[:2]
     return plain_look(*states, scaling, mask_B1MP)
+
+
+def _has_flash(query: torch.Tensor) -> bool:
+    """Whether PyTorch's flash kernel takes such heads; it runs from Ampere on (A100, RTX 30)."""
+    fits = query.dtype.itemsize == 2 and query.shape[-1] % 8 == 0 and query.shape[-1] <= 256
+    return query.device.type == "cuda" and fits and torch.cuda.get_device_capability(query.device) >= (8, 0)
 
 
 def plain_look(
@@ -157,7 +163,8 @@ def plain_look(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """As `look`, for any device, in products."""
     wide = torch.promote_types(query_BhMd.dtype, torch.float32)
-    scores_BhMP = query_BhMd.to(wide) @ key_BhPd.to(wide).transpose(2, 3) * scaling
-    if mask_B1MP is not None:
-        scores_BhMP = scores_BhMP + mask_B1MP
-    return (scores_BhMP.softmax(-1) @ value_BhPd.to(wide)).to(query_BhMd.dtype), scores_BhMP.logsumexp(-1)
+    with torch.autocast(query_BhMd.device.type, enabled=False):
+        scores_BhMP = query_BhMd.to(wide) @ key_BhPd.to(wide).transpose(2, 3) * scaling
+        if mask_B1MP is not None:
+            scores_BhMP = scores_BhMP + mask_B1MP
+        return (scores_BhMP.softmax(-1) @ value_BhPd.to(wide)).to(query_BhMd.dtype), scores_BhMP.logsumexp(-1)

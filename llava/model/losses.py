@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from transformers.integrations import is_deepspeed_zero3_enabled
 
 LOGITS = 2**25  # that are held at once: 128 MiB in float32, and as much again for their gradient
 
@@ -60,10 +61,12 @@ def token_losses(
     """Cross-entropy (L,) of each token, in float32 at least.
 
     Where it would take more than so many ``logits``, they are made piece by piece, and anew in the backward pass:
-    a vocabulary of 150,000 would else cost more memory for a pack's answers than all of a small model's layers.
+    a vocabulary of 150,000 would else cost more memory for a pack's answers than all of a small model's layers. Not so
+    under ZeRO-3.
     """
     rows = max(logits // lm_head.out_features, 1)
-    if len(hidden_LD) <= rows:
+    # ZeRO-3 gathers the head anew for each call, by all processes at once, of which each would have its own number.
+    if len(hidden_LD) <= rows or is_deepspeed_zero3_enabled():
         return _cross_entropy(hidden_LD, lm_head, targets_L)
     pieces = zip(hidden_LD.split(rows), targets_L.split(rows), strict=True)
     return torch.cat(

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from llava.data.chat import GROUND, prefix_ids, question_ids
-from llava.data.pack import coord_points, ground_target
-from llava.model.decoding import Prefix, Question, greedy, ground, prefill
+from llava.answering import Answerer
+from llava.data.pack import ground_target
 from llava.rooms.pictures import Pictures
-from llava.types import Sample
+from llava.types import Prediction, Sample
 
 if TYPE_CHECKING:
     from llava.data.scenes import SceneInputs
     from llava.model.scene_lm import SceneLM
     from llava.pretrain.packs import ImagePacks
+
+LONGEST = 24  # tokens of an answer
 
 
 def picture_scores(model: SceneLM, packs: ImagePacks, corpus: Sequence[Pictures], rounds: int = 2) -> dict[str, float]:
@@ -39,7 +39,6 @@ def told_scores(model: SceneLM, packs: ImagePacks, rooms: Sequence[int]) -> dict
     return _shares(model, packs, asked)
 
 
-@torch.no_grad()
 def _shares(
     model: SceneLM, packs: ImagePacks, asked: Sequence[tuple[SceneInputs, Sequence[Sample]]]
 ) -> dict[str, float]:
@@ -47,29 +46,18 @@ def _shares(
 
     A box question counts as right when the best-scoring box (or the zero target) is one of those meant.
     """
+    answerer = Answerer(model, packs.tokenizer, packs.chat, LONGEST)
     found: dict[str, list[bool]] = {}
-    end = packs.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    mark = packs.tokenizer.convert_tokens_to_ids(GROUND)
     for scene, samples in asked:
-        prefix = prefill(model, torch.tensor(prefix_ids(packs.tokenizer, packs.chat, scene.num_tokens)), scene.inputs)
-        texts, boxed = [s for s in samples if s.boxes is None], [s for s in samples if s.boxes is not None]
-        questions = [_question(packs, prefix, s) for s in texts]
-        for sample, answer in zip(texts, greedy(model, questions, 24, end), strict=True):
-            found.setdefault(sample.meta["kind"], []).append(_is_right(sample, packs.tokenizer.decode(answer).strip()))
-        questions = [_question(packs, prefix, s, mark) for s in boxed]
-        scores = ground(model, questions, torch.from_numpy(scene.objects).float(), scene.object_masks)
-        for sample, row in zip(boxed, scores, strict=True):
-            target = ground_target(sample, scene.objects)
-            found.setdefault(sample.meta["kind"], []).append(bool(target[int(row.argmax())]))
+        for prediction in answerer.answer(scene, samples):
+            found.setdefault(prediction.sample.meta["kind"], []).append(_is_right(prediction, scene.objects))
     return {kind: 100 * float(np.mean(right)) for kind, right in sorted(found.items())}
 
 
-def _question(packs: ImagePacks, prefix: Prefix, sample: Sample, *answer: int) -> Question:
-    ids = [*question_ids(packs.tokenizer, sample.question), *answer]
-    return Question(prefix, torch.tensor(ids), torch.from_numpy(coord_points(sample).astype(np.float32)))
-
-
-def _is_right(sample: Sample, answer: str) -> bool:
+def _is_right(prediction: Prediction, objects: np.ndarray) -> bool:
+    sample, answer = prediction.sample, prediction.text
+    if prediction.scores is not None:
+        return bool(ground_target(sample, objects)[prediction.scores.argmax()])
     if sample.meta["kind"] == "point":  # a caption may add or leave out size and material
         return set(sample.meta["words"]) <= set(answer.lower().replace(".", "").split())
     return answer == sample.answer

@@ -174,6 +174,18 @@ def test_a_change_within_one_tick_of_the_clock_is_seen(data: Path) -> None:
     assert not torch.equal(after.inputs["coords"], before.inputs["coords"])
 
 
+def test_a_change_that_keeps_size_and_date_is_seen(data: Path) -> None:
+    """As of another archive, unpacked over the first, that gives all its files one date."""
+    path = data / "scannet/posed_images/scene0000_00/00001.txt"
+    before = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    status, content = path.stat(), path.read_text().splitlines()
+    path.write_text("\n".join([*content[1::-1], *content[2:]]) + "\n")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size and path.stat().st_mtime_ns == status.st_mtime_ns
+    after = open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    assert not torch.equal(after.inputs["coords"], before.inputs["coords"])
+
+
 @pytest.mark.parametrize(
     "other",
     [{"strategy": "uniform"}, {"max_frames": 2}, {"boxes": "gt+pred"}, {"measured": False}, {"precision": "float16"}],
@@ -282,8 +294,8 @@ def test_what_is_given_is_mapped_and_its_changes_stay_ones_own(data: Path) -> No
 
 
 def test_a_disk_that_takes_nothing_breaks_nothing(data: Path, monkeypatch, capsys) -> None:
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def full(*args, prefix: str, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", prefix)  # mkstemp names the file, each time another
 
     expected = plainly(data)
     monkeypatch.setattr(cache_module.tempfile, "mkstemp", full)
@@ -332,6 +344,30 @@ def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path
     assert cache.read("old") is None and cache.read("new") is not None and cache.read("third") is not None
 
 
+def test_what_killed_processes_left_makes_room(tmp_path: Path) -> None:
+    """Also where every entry has just been read."""
+    cache, tensors = Cache(tmp_path, most_bytes=3200), {"x": torch.zeros(200)}
+    assert cache.write("new", tensors, {})
+    remains = tmp_path / "entries/.gone.safetensors.abc.part"
+    remains.write_bytes(bytes(2000))
+    assert not cache.write("third", tensors, {}), "it may be written just now"
+    long_ago = time.time() - 3 * 24 * 3600
+    os.utime(remains, (long_ago, long_ago))
+    assert cache.write("third", tensors, {}) and not remains.exists() and cache.read("new") is not None
+
+
+def test_what_else_lies_there_is_let_alone(tmp_path: Path) -> None:
+    """As beside ~/.cache/entries, where somebody takes his home for a data folder."""
+    cache, others = Cache(tmp_path, most_bytes=10**6), tmp_path / "another"
+    others.mkdir()
+    for name in ("x.json", "x.safetensors", ".x.part"):
+        (others / name).touch()
+    assert cache.write("key", {"x": torch.zeros(1)}, {})
+    cache.note("stamp", {"key": "key"})
+    assert cache.clear() > 0
+    assert len(list(others.iterdir())) == 3 and cache.entries() == [] and cache.recall("stamp") is None
+
+
 def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(data.parent)
     monkeypatch.setenv("XDG_CACHE_HOME", str(data.parent / "home"))
@@ -348,6 +384,9 @@ def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     assert "2 scenes: mc, at most 3 views of 56 pixels, gt boxes" in said and "at most 100 GB" in said
     main(["cache", "clear", "data", "--idle", "1"])
     assert "0.0 MB deleted" in capsys.readouterr().out and len(kept(data)) == 2
+    with pytest.raises(SystemExit):
+        main(["cache", "clear", "--idle", "-1"])
+    assert "expected days of at least 0, got -1" in capsys.readouterr().err and len(kept(data)) == 2
     main(["cache", "clear"])
     assert kept(data) == [] and list((data / ".cache/seen").iterdir()) == []
     with pytest.raises(SystemExit):

@@ -70,6 +70,18 @@ def test_finished_rows_leave_the_batch(kit, rng):
 
 
 @torch.no_grad()
+def test_bf16_autocast_runs_and_stays_near(kit, rng):
+    model, row = kit.make_model(), _row(kit, rng, "ground nothing text")
+    full = ground(model, _asked(model, row)[:2], row.objects, row.object_masks)
+    with torch.autocast("cpu", torch.bfloat16):
+        first, second, text = _asked(model, row)
+        half = ground(model, [first, second], row.objects, row.object_masks)
+        answers = greedy(model, [text, text], 5, eos_id=-1)
+    torch.testing.assert_close(half, full, atol=0.03, rtol=0)
+    assert answers[0] == answers[1] and len(answers[0]) == 5
+
+
+@torch.no_grad()
 def test_ground_equals_the_plain_path(kit, rng):
     model = kit.make_model()
     row = _row(kit, rng, "ground nothing ground")

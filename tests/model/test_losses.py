@@ -41,6 +41,19 @@ def test_pieces_never_hold_all_logits(rng):
     assert max(sizes) < 40 * 50
 
 
+def test_processes_that_gather_the_head_call_it_once(rng, monkeypatch: pytest.MonkeyPatch):
+    """However many labels each has: one that called it once more would wait for the others for ever."""
+    head = nn.Linear(4, 50, bias=False)
+    hidden, targets = torch.randn(40, 4, generator=rng), torch.zeros(40, dtype=torch.long)
+    calls = []
+    head.register_forward_hook(lambda *_: calls.append(1))
+    token_losses(hidden, head, targets, logits=10 * 50)
+    assert len(calls) == 4
+    monkeypatch.setattr("llava.model.losses.is_deepspeed_zero3_enabled", lambda: True)
+    token_losses(hidden, head, targets, logits=10 * 50)
+    assert len(calls) == 5
+
+
 def test_no_labels_at_all():
     assert token_losses(torch.zeros(0, 4), nn.Linear(4, 9, bias=False), torch.zeros(0, dtype=torch.long)).shape == (0,)
 

@@ -20,6 +20,7 @@ def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
         shutil.copy(FOLDER / name, tmp_path)
     shutil.copytree(FOLDER / "baselines", tmp_path / "baselines")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("LLAVA_CACHE_GB", "0")  # as the script does, for the tests behind it to have theirs again
     for name in ("evaluation", "measure", "baselines", "baselines.evaluation"):
         monkeypatch.delitem(importlib.sys.modules, name, raising=False)
     return importlib.import_module("evaluation")

@@ -1,4 +1,5 @@
-"""What `llava pretrain` does: pictures, tokenizer, tower, reading words, saying patches in words, reading pictures.
+"""What `llava pretrain` does: pictures, tokenizer, tower, reading words, saying patches in words, reading pictures,
+reading rooms told in words.
 
 Every stage leaves its result in the work folder; a killed run goes on behind the last one that is there.
 """

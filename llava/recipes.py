@@ -297,7 +297,8 @@ def _build(kind: type, values: dict[str, Any]) -> Any:
 def _of_type(name: str, value: Any, hint: Any) -> Any:
     """The value of a field; ValueError where it is not of the field's type."""
     if not _fits(value, hint):
-        raise ValueError(f"{RECIPE_FILE}: {name} is {value!r}, expected {getattr(hint, '__name__', hint)}")
+        expected = hint.__name__ if isinstance(hint, type) else hint
+        raise ValueError(f"{RECIPE_FILE}: {name} is {value!r}, expected {expected}")
     return value
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from llava.answering import Answerer
+    from llava.data.scenes import SceneSource
     from llava.recipes import Recipe
 
 # Before any test imports numpy or torch: several processes share few cores.
@@ -110,6 +111,14 @@ def tiny_base(
     folder = tmp_path_factory.mktemp("base") / "tiny-base"
     save(new_model(tiny_recipe, tiny_tokenizer), folder, tiny_tokenizer, asdict(tiny_recipe))
     return folder
+
+
+@pytest.fixture(scope="session")
+def source(tiny_recipe, rooms_data: Path) -> SceneSource:
+    """The training scenes, with their true boxes."""
+    from llava.train import scene_source
+
+    return scene_source(rooms_data, "train", tiny_recipe, "gt", "float32")
 
 
 @pytest.fixture(scope="session")

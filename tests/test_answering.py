@@ -13,7 +13,6 @@ from llava import answering
 from llava.answering import Answerer, read_size
 from llava.data.scenes import SceneInputs, SceneSource
 from llava.tasks import TASKS
-from llava.train import scene_source
 from llava.types import Prediction, Sample
 
 LIMIT = 12  # tokens an answer
@@ -22,11 +21,6 @@ LIMIT = 12  # tokens an answer
 @pytest.fixture(scope="module")
 def answerer(talkative: Answerer) -> Answerer:
     return replace(talkative, max_new_tokens=LIMIT)
-
-
-@pytest.fixture(scope="module")
-def source(tiny_recipe, rooms_data: Path) -> SceneSource:
-    return scene_source(rooms_data, "train", tiny_recipe, "gt", "float32")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from llava.recipes import get_recipe
 from llava.resumable import only_one
 from llava.session import evaluate_checkpoint, report_run, run_name
 from llava.tasks import TASKS
-from llava.train import scene_source
 from llava.types import Sample
 
 RUN = Run("tiny", "0123", "data", "89ab", "train", "mc", 2, "gt", "ours")
@@ -32,11 +31,6 @@ LIMIT = 6  # tokens an answer
 @pytest.fixture(scope="module")
 def answerer(talkative: Answerer) -> Answerer:
     return replace(talkative, max_new_tokens=LIMIT)
-
-
-@pytest.fixture(scope="module")
-def source(tiny_recipe, rooms_data: Path) -> SceneSource:
-    return scene_source(rooms_data, "train", tiny_recipe, "gt", "float32")
 
 
 @pytest.fixture

@@ -32,7 +32,6 @@ SPARE = 2 << 30  # bytes of a disk that are left free
 IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
 ENTRIES, NOTES = "entries/*.safetensors", "seen/*.json"
 REMAINS = ("entries/.*.part", "seen/.*.part")  # of killed processes, or being written
-SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
 
 
 @dataclass(frozen=True)

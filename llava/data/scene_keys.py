@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 import PIL
 
-from llava.data.cache import SETTLED
 from llava.resumable import digest
 from llava.types import Scene
 
+SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = ("captures/*.py", "frames/*.py", "geometry/*.py", "data/scenes.py", "data/scene_keys.py")
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from llava.pretrain.posters import Posters
+from llava.pretrain.posters import Posters, in_patches
 from llava.rooms.describe import multi3drefer, scanrefer
 from llava.rooms.image_text import FIND, FIND_ANY, POINT, QA, SITUATED, dot
 from llava.rooms.pictures import room_of
@@ -42,7 +42,7 @@ def layout(room: Room, size: int, grid: int, cells: int, rng: np.random.Generato
     places = np.stack([_on_surface(item.box, rng) for item in told])
     shape = (-1, cells, cells)
     patches, places = np.reshape([item.id for item in told], shape), places.reshape(*shape, 3)
-    patches, places = (x.repeat(2, axis=1).repeat(2, axis=2)[:, :grid, :grid] for x in (patches, places))
+    patches, places = (in_patches(x, grid) for x in (patches, places))
     images = np.zeros((len(patches), size, size, 3), dtype=np.uint8)
     return Posters(images, patches, places, {item.id: item for item in room.items}, solid=True)
 

@@ -45,7 +45,7 @@ class Posters:
         return np.concatenate([place + rng.normal(0, 0.08, 3), np.full(3, 0.05)])
 
     def boxes(self, items: Sequence[int]) -> np.ndarray:
-        """(n, 6) a small box per item at its middlemost patch in the picture that shows most of it."""
+        """(n, 6) a box per item: its own if `solid`, else a small one at the middlemost patch of its largest view."""
         if self.solid:
             return np.stack([self.items[item].box for item in items]).astype(np.float32)
         boxes = np.empty((len(items), 6), dtype=np.float32)
@@ -98,7 +98,10 @@ def board(pictures: Pictures, cells: int, rng: np.random.Generator) -> Posters:
     shown = rng.integers(len(few), size=(1, cells, cells))
     spread = rng.normal(0, 0.15, (*shown.shape, 3))
     grid = pictures.patches.shape[1]
-    patches, places = (
-        x.repeat(2, axis=1).repeat(2, axis=2)[:, :grid, :grid] for x in (few[shown], places[shown] + spread)
-    )
+    patches, places = (in_patches(x, grid) for x in (few[shown], places[shown] + spread))
     return Posters(np.zeros_like(pictures.images[:1]), patches, places, pictures.items)
+
+
+def in_patches(values: np.ndarray, grid: int) -> np.ndarray:
+    """(V, c, c, ...) values of cells, two patches wide -> (V, grid, grid, ...) of patches."""
+    return values.repeat(2, axis=1).repeat(2, axis=2)[:, :grid, :grid]

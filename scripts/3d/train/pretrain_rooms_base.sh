@@ -1,6 +1,6 @@
 #!/bin/sh
 # The small base model that `rooms` starts from (assets/rooms-base), made from 2D pictures of rooms that no data set
-# has. Takes hours on a CPU; a killed run goes on where it stopped.
+# has, and from such rooms told in words. Takes hours on a CPU; a killed run goes on where it stopped.
 #
 #   sh scripts/3d/train/pretrain_rooms_base.sh [--out DIR] [overrides]
 #

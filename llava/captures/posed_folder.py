@@ -21,18 +21,13 @@ INTRINSICS = "camera-intrinsics.txt"
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
-NO_GRAVITY = (
-    "nothing says which way is up: z is taken to be. If it is not (in 7-Scenes it is not), heights and floors are "
-    'wrong: write where down is in the poses\' world, 3 numbers such as "0 1 0", to {}'
-)
 
 
 def read_posed_folder(folder: Path) -> Scene:
     """Open such a folder.
 
     With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
-    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense, and
-    ``Scene.doubts`` says so.
+    holds it); without, the poses' own world is taken, of which nobody says that z is up.
 
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
@@ -53,8 +48,8 @@ def read_posed_folder(folder: Path) -> Scene:
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,
+        up=GRAVITY if known else None,
         dropped=gathered.dropped,
-        doubts=() if known else (NO_GRAVITY.format(gravity),),
     )
 
 

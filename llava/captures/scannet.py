@@ -18,10 +18,7 @@ from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
 SPLITS = ("train", "val", "test")
-NO_ALIGNMENT = (
-    "no axis alignment is recorded for this scan: z is taken to be up, and walls may stand at any angle; put ScanNet's "
-    "{0}.txt into scannet/scans/{0}/ of the data folder"
-)
+ALIGNMENT = "ScanNet's alignment"  # who says which way is up
 # What numpy's arrays and scalars need to be rebuilt, under the module names of numpy 1 and 2; nothing else runs.
 PICKLE_ALLOWED = {
     (module, name)
@@ -45,7 +42,7 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
     Args:
         folder: ``.../posed_images/<scene>``.
         align: (4, 4) raw world -> axis-aligned world; None: looked up from the data root above ``folder``
-            (``read_align``), the identity where nothing is found, which ``Scene.doubts`` then says.
+            (``read_align``), the identity where nothing is found; then nobody says that z is up.
         name: the scene's name; default ``scannet/<folder>``.
 
     Raises:
@@ -56,7 +53,7 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
     color_k, depth_k = read_matrix(color_file), read_matrix(depth_file)
     if align is None and len(folder.parents) > 2:
         align = read_align(folder.parents[2], folder.name)
-    doubts = () if align is not None else (NO_ALIGNMENT.format(folder.name),)
+    up = None if align is None else ALIGNMENT
     align = np.eye(4) if align is None else align
     stems = sorted({path.stem for path in folder.iterdir() if path.stem.isdigit()})
     listed = [Listed(s, folder / f"{s}.jpg", folder / f"{s}.png", folder / f"{s}.txt") for s in stems]
@@ -69,8 +66,8 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
         color_intrinsics=check_intrinsics(color_k, gathered.color_size, color_file),
         depth_intrinsics=check_intrinsics(depth_k, gathered.depth_size, depth_file),
         align=align,
+        up=up,
         dropped=gathered.dropped,
-        doubts=doubts,
     )
 
 

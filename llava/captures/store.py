@@ -94,8 +94,9 @@ def _from_json(record: dict, path: Path) -> Scene:
         depth_scale=record["depth_scale"],
         depth_unknown=tuple(record["depth_unknown"]),
         align=np.array(record["align"]),
+        up=record.get("up"),  # this and the doubts: scenes stored earlier do not tell
         dropped=tuple(dropped),
-        doubts=tuple(record.get("doubts", ())),  # scenes stored earlier do not tell
+        doubts=tuple(record.get("doubts", ())),
     )
 
 
@@ -111,6 +112,7 @@ def _to_json(scene: Scene) -> dict:
         "depth_scale": scene.depth_scale,
         "depth_unknown": scene.depth_unknown,
         "align": scene.align.tolist(),
+        "up": scene.up,
         "frames": [
             {
                 "name": frame.name,

@@ -88,9 +88,11 @@ def scene_info(path: Path) -> None:
     Args:
         path: a capture folder (ScanNet posed_images, a posed folder such as 7-Scenes, or a stored scene).
     """
-    from llava.captures.check import info
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import describe
 
-    info(path)
+    print(describe(check(open_scene(path))))
 
 
 def scene_store(path: Path, out: Path) -> None:

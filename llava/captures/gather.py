@@ -36,7 +36,7 @@ class Gathered:
     dropped: tuple[Dropped, ...]
 
 
-def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
+def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:
     """Read the poses, look at the images, and drop every frame with a fault.
 
     A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
@@ -45,12 +45,13 @@ def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
     Args:
         listed: files of each frame, in order.
         align: (4, 4) capture's world -> this world; multiplied to every pose.
+        faulty: frames that the reader has found useless itself.
 
     Raises:
         ValueError: no frame is left.
     """
     found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
-    dropped: list[Dropped] = []
+    dropped = list(faulty)
     for entry in listed:
         try:
             pose = align @ _usable_pose(entry.pose)

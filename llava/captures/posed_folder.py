@@ -13,17 +13,22 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
-from llava.geometry.camera import scale_intrinsics
+from llava.captures.gather import INTRINSICS, Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
-INTRINSICS = "camera-intrinsics.txt"
+NAME = "posed folder (7-Scenes)"
+LAYOUT = "camera-intrinsics.txt, frame-NNNNNN.{color.jpg,depth.png,pose.txt}"
+PACKED = False
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
 
 
-def read_posed_folder(folder: Path) -> Scene:
+def fits(path: Path) -> bool:
+    return (path / INTRINSICS).is_file() or any(path.glob(FRAME_FILES))
+
+
+def read(path: Path, _scratch: Path) -> Scene:
     """Open such a folder.
 
     With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
@@ -32,19 +37,19 @@ def read_posed_folder(folder: Path) -> Scene:
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
     """
-    intrinsics = read_matrix(folder / INTRINSICS)
-    gravity = folder / GRAVITY
+    intrinsics = read_matrix(path / INTRINSICS)
+    gravity = path / GRAVITY
     known = gravity.is_file()
     align = upright(_read_direction(gravity)) if known else np.eye(4)
-    names = sorted({path.name.split(".")[0] for path in folder.glob(FRAME_FILES)})
-    gathered = gather([_listed(folder, name) for name in names], align)
-    depth_k = check_intrinsics(intrinsics, gathered.depth_size, folder / INTRINSICS)
+    names = sorted({file.name.split(".")[0] for file in path.glob(FRAME_FILES)})
+    gathered = gather([_listed(path, name) for name in names], align)
+    depth_k = check_intrinsics(intrinsics, gathered.depth_size, path / INTRINSICS)
     return Scene(
-        name=f"posed/{folder.resolve().name}",
+        name=f"posed/{path.resolve().name}",
         frames=gathered.frames,
         color_size=gathered.color_size,
         depth_size=gathered.depth_size,
-        color_intrinsics=scale_intrinsics(depth_k, gathered.depth_size, gathered.color_size),
+        color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,

@@ -17,6 +17,9 @@ import numpy as np
 from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
+NAME = "ScanNet posed images"
+LAYOUT = "intrinsic.txt, depth_intrinsic.txt, NNNNN.{jpg,png,txt}"
+PACKED = False
 SPLITS = ("train", "val", "test")
 ALIGNMENT = "ScanNet's alignment"  # who says which way is up
 # What numpy's arrays and scalars need to be rebuilt, under the module names of numpy 1 and 2; nothing else runs.
@@ -34,6 +37,14 @@ DAMAGED_PICKLE = (
     *(pickle.UnpicklingError, EOFError, AttributeError, ImportError, LookupError),
     *(MemoryError, OverflowError, RecursionError, TypeError, ValueError),
 )
+
+
+def fits(path: Path) -> bool:
+    return (path / "depth_intrinsic.txt").is_file() or any(path.glob("[0-9]*[0-9].jpg"))
+
+
+def read(path: Path, _scratch: Path) -> Scene:
+    return read_posed_images(path)
 
 
 def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str | None = None) -> Scene:
@@ -123,7 +134,7 @@ def read_align(data_root: Path, scene: str) -> np.ndarray | None:
     ValueError: a file is there but damaged.
     """
     text = _scan_text(data_root, scene)
-    if text.is_file() and (align := _align_from_text(text)) is not None:
+    if text.is_file() and (align := align_from_text(text)) is not None:
         return align
     for split in SPLITS:
         infos = data_root / "embodiedscan" / f"embodiedscan_infos_{split}.pkl"
@@ -169,7 +180,8 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _align_from_text(path: Path) -> np.ndarray | None:
+def align_from_text(path: Path) -> np.ndarray | None:
+    """The (4, 4) axis alignment in ScanNet's ``<scene>.txt``, or None; ValueError: it is damaged."""
     for line in path.read_text(errors="replace").splitlines():
         key, _, numbers = line.partition("=")
         if key.strip() == "axisAlignment":

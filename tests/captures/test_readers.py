@@ -133,13 +133,16 @@ def test_intrinsics_that_do_not_fit(posed_folder: Path, scale: float, word: str)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="there is nothing at .*absent; expected a capture, one of"):
         open_scene(tmp_path / "absent")
-    with pytest.raises(ValueError, match="no capture that is known"):
+    with pytest.raises(ValueError, match=r"no capture that is known here; looked for\n(.+\n)*.*posed folder"):
         open_scene(tmp_path)
-    (tmp_path / "scene0000_00.sens").touch()
-    with pytest.raises(ValueError, match="llava prepare"):
+    (tmp_path / "unzipped").mkdir()
+    (tmp_path / "unzipped/scene0000_00.sens").touch()
+    with pytest.raises(ValueError, match=r"did you mean .*unzipped \(ScanNet video\)\?"):
         open_scene(tmp_path)
+    with pytest.raises(ValueError, match=r"must be unpacked to be read: `llava import .*unzipped OUT` first"):
+        open_scene(tmp_path / "unzipped")
 
 
 ALIGN = np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 0.5], [0, 0, 0, 1]])

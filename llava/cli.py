@@ -115,6 +115,38 @@ def scene_info(path: Path) -> None:
     print(describe(check(open_scene(path))))
 
 
+def scene_check(path: Path, out: Path | None = None, json: bool = False) -> None:
+    """Say whether a capture is usable, and what is wrong with it; exit code 1 if it is not.
+
+    It is not where overlapping frames disagree by more than 5 cm (median; which convention would fit better is said),
+    where less than 5 % of the depth is measured or it is not of a room's size, or where most frames had to be dropped.
+
+    Args:
+        path: a capture that can be read where it lies, or a stored scene.
+        out: PNG to draw it into: frames, errors, other conventions, coverage, a map with the camera's way.
+        json: print the findings as JSON.
+    """
+    from json import dumps
+
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import as_json, describe, verdict
+    from llava.frames.check_picture import check_picture
+    from llava.frames.picture import check_picture_name
+
+    if out is not None:
+        check_picture_name(out)
+    found = check(open_scene(path))
+    print(dumps(as_json(found), indent=1) if json else f"{describe(found)}\n{verdict(found)}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        check_picture(found).save(out)
+        if not json:
+            print(f"picture: {out}")
+    if not found.usable:
+        sys.exit(1)
+
+
 def scene_store(path: Path, out: Path) -> None:
     """Copy a capture into the one processed format: checked, upright, in metres, bad frames left out.
 
@@ -340,6 +372,7 @@ VERBS = (
     Verb("doctor", doctor),
     Verb("import", import_),
     Verb("scene info", scene_info),
+    Verb("scene check", scene_check),
     Verb("scene store", scene_store),
     Verb("sample", sample),
     Verb("plan", plan, own_parser=True),

@@ -13,8 +13,11 @@ from llava.geometry.camera import invert_pose
 from llava.types import Scene
 
 CELL = 0.05  # metres; surface is counted by area, because what is near the camera has many more pixels
+MOST_CELLS = 40_000  # 100 square metres
 PATCH = 0.25  # metres, side of the cells whose mean normals propose planes
 FLAT = 0.9  # length of a patch's mean normal from which it proposes a plane
+FILLED = 4  # cells of surface that a patch must have
+MOST_PATCHES = 200  # that propose, evenly spread
 THICK = 0.04  # metres around a plane that are its own
 ALONG = 0.85  # cosine of a point's normal with that of the plane it lies in
 MOST_PLANES = 8
@@ -84,8 +87,8 @@ def find_floor(scene: Scene) -> Floor | None:
 
     ValueError: a depth image cannot be decoded.
     """
-    seen = _by_area(surface(scene))
-    planes = _planes(seen)
+    seen, cell_area = _by_area(surface(scene))
+    planes = _planes(seen, cell_area)
     if not planes:
         return None
     poses = np.stack([frame.pose for frame in scene.frames])
@@ -112,15 +115,16 @@ def _ramp(value: float, ends: tuple[float, float]) -> float:
     return float(np.clip((value - ends[0]) / (ends[1] - ends[0]), 0, 1))
 
 
-def _by_area(found: Surface) -> Surface:
-    """One point and unit normal a cell and side of the surface: its mean there."""
-    if len(found.points) == 0:
-        return found
-    return _means(found, CELL, least=0.5)
+def _by_area(found: Surface) -> tuple[Surface, float]:
+    """One point and unit normal a cell of the surface: its mean there; and the square metres that each stands for."""
+    cells, _ = _means(found, CELL, least=0.5)
+    every = -(-len(cells.points) // MOST_CELLS) or 1
+    return Surface(cells.points[::every], cells.normals[::every]), every * CELL**2
 
 
-def _means(found: Surface, cell: float, least: float) -> Surface:
-    """Mean point and unit mean normal of each cell of ``cell`` metres whose mean normal is ``least`` long."""
+def _means(found: Surface, cell: float, least: float) -> tuple[Surface, np.ndarray]:
+    """Mean point and unit mean normal of each cell of ``cell`` metres whose mean normal is ``least`` long; and how many
+    points (p,) there were."""
     keys = np.floor(found.points / cell).astype(np.int64)
     _, member, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     sums = np.zeros((2, len(counts), 3))
@@ -129,35 +133,39 @@ def _means(found: Surface, cell: float, least: float) -> Surface:
     points, normals = sums / counts[:, None]
     length = np.linalg.norm(normals, axis=1)
     flat = length >= least
-    return Surface(points[flat], normals[flat] / length[flat][:, None])
+    return Surface(points[flat], normals[flat] / length[flat][:, None]), counts[flat]
 
 
-def _planes(seen: Surface) -> list[tuple[np.ndarray, float]]:
+def _planes(seen: Surface, cell_area: float) -> list[tuple[np.ndarray, float]]:
     """Planes (normal, height), largest first, each with its area in square metres."""
     planes = []
     left = seen
-    while len(left.points) and len(planes) < MOST_PLANES:
-        patches = _means(left, PATCH, FLAT)
-        if len(patches.points) == 0:
-            break
-        counts = [
-            _own(left, np.append(normal, normal @ point)).sum()
-            for point, normal in zip(patches.points, patches.normals, strict=True)
+    while len(planes) < MOST_PLANES:
+        patches, filled = _means(left, PATCH, FLAT)
+        proposed = [
+            np.append(patches.normals[index], patches.normals[index] @ patches.points[index])
+            for index in _spread(np.flatnonzero(filled * cell_area >= FILLED * CELL**2), MOST_PATCHES)
         ]
-        first = int(np.argmax(counts))
-        plane = np.append(patches.normals[first], patches.normals[first] @ patches.points[first])
+        if not proposed:
+            break
+        plane = max(proposed, key=lambda plane: np.count_nonzero(_own(left, plane)))
         for _ in range(REFITS):
             own = _own(left, plane)
-            if own.sum() < 3:
+            if np.count_nonzero(own) < FILLED:
                 break
             plane = _fit(left.points[own], plane[:3])
         own = _own(left, plane)
-        area = float(own.sum() * CELL**2)
+        area = float(np.count_nonzero(own) * cell_area)
         if area < LEAST_AREA:
             break
         planes.append((plane, area))
         left = Surface(left.points[~own], left.normals[~own])
     return planes
+
+
+def _spread(items: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of the items (n,), evenly spread."""
+    return items[np.unique(np.linspace(0, len(items) - 1, min(len(items), most), dtype=int))] if len(items) else items
 
 
 def _own(seen: Surface, plane: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # matplotlib takes half a second to import
 GOOD, BAD, BLUE = "#0f9d8a", "#de4e3a", "#1f6fb4"
 STRIP_FRAMES = 5
 MAP_FRAMES = 60  # more are not needed to see the room
+LARGEST_MAP = 80.0  # metres; wrong units make worlds that no picture holds
 READINGS = 6  # the best ones are shown
 LINE, LINES = 82, 11  # characters, and lines of text
 SHORTEST = 3e-4  # metres, left end of the axes of errors
@@ -150,7 +151,11 @@ def _draw_coverage(axes: Axes, found: Check) -> None:
 
 def _draw_map(axes: Axes, found: Check) -> None:
     """The scene from above, and the camera's way from its first frame to its last."""
-    scene = found.scene
+    scene, widest = found.scene, float((found.high - found.low)[:2].max())
+    if widest > LARGEST_MAP:
+        axes.text(0.5, 0.5, f"no map: this would be {widest:,.0f} m wide", ha="center", color=FAINT, fontsize=12)
+        axes.set_axis_off()
+        return
     some = uniform_indices(len(scene.frames), min(MAP_FRAMES, len(scene.frames)))
     part = replace(scene, frames=tuple(scene.frames[index] for index in some))
     made = floor_map(part, range(len(some)), [found.voxels[index] for index in some])

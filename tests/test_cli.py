@@ -89,6 +89,8 @@ def fails(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytes
         ("prepare nowhere", "nowhere is no folder: give the data folder"),
         ("doctor nowhere", "nowhere is no folder: give the data folder"),
         ("scene info nowhere", "nowhere is no folder; a capture is one of"),
+        ("scene check nowhere", "there is nothing at nowhere; expected a capture, one of"),
+        ("scene check . --out picks", "a picture cannot be written to picks: expected a name that ends in .png"),
         ("sample nowhere", "nowhere is no folder; a capture is one of"),
         ("rooms make out --scenes 0", "expected 1 to 10000 scenes"),
         ("rooms make out --workers 0", "0 workers: expected 1 or more"),

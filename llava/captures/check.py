@@ -15,7 +15,7 @@ import numpy as np
 from llava.captures.conventions import ROOM_DEPTH, TOO_FAR, Reading, better, readings
 from llava.captures.overlap import Agreement, Geometry, thinned, thinned_intrinsics
 from llava.captures.pixels import load_color, load_depth, scene_voxels
-from llava.captures.telling import COUNTS, view
+from llava.captures.telling import COUNTS, length, view
 from llava.captures.upright import SURE, Floor, find_floor
 from llava.geometry.camera import unproject
 from llava.geometry.voxels import max_coverage, union
@@ -139,16 +139,16 @@ def _faults(found: Check) -> Iterator[str]:
     scene, error = found.scene, found.overlap.error
     other = better(found.readings)
     if other is not None:
-        now = "no frames overlap" if error is None else f"overlapping frames disagree by {error * 1000:.0f} mm"
-        yield f"{now}, but only by {other.agreement.error * 1000:.0f} mm if {other.name}: the capture is read wrongly"
+        now = "no frames overlap" if error is None else f"overlapping frames disagree by {length(error)}"
+        yield f"{now}, but only by {length(other.agreement.error)} if {other.name}: the capture is read wrongly"
     elif error is not None and found.overlap.pairs >= FEW_PAIRS and error > TOO_FAR:
         yield (
-            f"overlapping frames disagree by {error * 1000:.0f} mm, and no other reading is better: the poses drift or "
+            f"overlapping frames disagree by {length(error)}, and no other reading is better: the poses drift or "
             "belong to other frames, or the intrinsics or the depth are wrong"
         )
     if found.valid_share < NO_PIXELS:
         yield f"only {found.valid_share:.0%} of the pixels have depth: nothing can be placed"
-    elif not ROOM_DEPTH[0] < found.depth_range[1] < ROOM_DEPTH[1]:
+    elif other is None and not ROOM_DEPTH[0] < found.depth_range[1] < ROOM_DEPTH[1]:
         yield f"the median depth is {found.depth_range[1]:.4g} m: is a metre {scene.depth_scale:g} depth units?"
     if _lost(found) > MOST_DROPPED:
         yield f"{len(scene.dropped)} of {found.captured} frames were dropped, see the reasons above"

@@ -87,6 +87,13 @@ def coverage(found: Check) -> dict[int, float]:
     return {count: float(found.coverage[count - 1]) for count in COUNTS if count <= len(found.coverage)}
 
 
+def length(metres: float) -> str:
+    """A length that is read at a glance."""
+    if metres >= 1:
+        return f"{metres:,.1f} m"
+    return f"{metres * 1000:.{0 if metres >= 0.05 else 1}f} mm"
+
+
 def view(k: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Width and height that a camera sees at a distance of one."""
     return np.array([size[0] / k[0, 0], size[1] / k[1, 1]])
@@ -119,9 +126,9 @@ def _up_text(found: Check) -> str:
 def _overlap_text(found: Check) -> str:
     if found.overlap.error is None:
         return "no frames see the same place: depth and poses were not compared"
-    error = f"frames disagree by {found.overlap.error * 1000:.1f} mm (median, {found.overlap.pairs} pairs)"
+    error = f"frames disagree by {length(found.overlap.error)} (median, {found.overlap.pairs} pairs)"
     others = [reading for reading in found.readings[1:] if reading.agreement.error is not None]
     if not others or better(found.readings) is not None:
         return error
     second = max(others, key=lambda reading: reading.agreement.score)
-    return f"{error}; the next best reading: {second.agreement.error * 1000:.0f} mm if {second.name}"
+    return f"{error}; the next best reading: {length(second.agreement.error)} if {second.name}"

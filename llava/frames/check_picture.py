@@ -12,6 +12,7 @@ from PIL import Image
 from llava.captures.check import Check
 from llava.captures.conventions import AS_READ, TOO_FAR, better
 from llava.captures.pixels import load_color, load_depth
+from llava.captures.telling import length
 from llava.frames.floor_map import floor_map
 from llava.frames.picture import FAINT, INK, PAPER
 from llava.frames.sampling import uniform_indices
@@ -26,7 +27,7 @@ MAP_FRAMES = 60  # more are not needed to see the room
 LARGEST_MAP = 80.0  # metres; wrong units make worlds that no picture holds
 READINGS = 6  # the best ones are shown
 LINE, LINES = 82, 11  # characters, and lines of text
-SHORTEST = 3e-4  # metres, left end of the axes of errors
+SHORTEST = 1e-4  # metres, left end of the axes of errors
 
 
 def check_picture(found: Check) -> Image.Image:
@@ -106,9 +107,11 @@ def _draw_errors(axes: Axes, found: Check) -> None:
     axes.hist(errors, bins=np.geomspace(SHORTEST, longest, 50), color=BLUE, alpha=0.75)
     axes.axvline(median, color=INK, lw=2)
     axes.axvline(TOO_FAR, color=BAD, lw=1, ls=(0, (3, 3)))
-    above, sides = axes.get_ylim()[1] * 1.01, ("right", "left") if median < TOO_FAR else ("left", "right")
-    axes.text(median, above, f" {median * 1000:.1f} mm ", fontsize=9, color=INK, ha=sides[0])
-    axes.text(TOO_FAR, above, f" {TOO_FAR * 1000:.0f} mm is too far ", fontsize=9, color=BAD, ha=sides[1])
+    for x, side, text, color in (
+        (0, "left", f"median {length(median)}", INK),
+        (1, "right", f"{length(TOO_FAR)} is too far", BAD),
+    ):
+        axes.text(x, 1.015, text, fontsize=9, color=color, ha=side, transform=axes.transAxes)
     axes.set(xscale="log", xlim=(SHORTEST, longest), yticks=[], xlabel=f"metres, {found.overlap.pairs} pairs of frames")
 
 
@@ -127,7 +130,7 @@ def _draw_readings(axes: Axes, found: Check) -> None:
     axes.barh(places - 0.18, [reading.agreement.score for reading in shown], height=0.3, color=list(colors.values()))
     widest = max(reading.agreement.score for reading in shown) or 1.0
     for place, reading in zip(places, shown, strict=True):
-        number = "no overlap" if reading.agreement.error is None else f"{reading.agreement.error * 1000:.0f} mm"
+        number = "no overlap" if reading.agreement.error is None else length(reading.agreement.error)
         axes.text(reading.agreement.score + 0.02 * widest, place - 0.18, number, fontsize=8, color=INK, va="center")
         axes.text(0, place + 0.05, _shortened(reading.name, 50), fontsize=8, color=INK, va="bottom", parse_math=False)
     axes.set(

@@ -46,9 +46,15 @@ def with_poses(scene: Scene, change) -> Scene:
 
 def test_a_wrong_depth_scale_is_noticed(kitchen: Scene) -> None:
     tiny = check(dataclasses.replace(kitchen, depth_scale=100_000.0))
-    assert "if a metre is 1000 depth units (not 100000): the capture is read wrongly" in tiny.faults[0]
-    assert any("is a metre 100000 depth units?" in fault for fault in tiny.faults)
-    assert describe(tiny).count("\nfault ") == 2 and verdict(tiny).startswith("not usable")
+    (fault,) = tiny.faults
+    assert fault.endswith("mm if a metre is 1000 depth units (not 100000): the capture is read wrongly")
+    assert f"\nfault     {fault}" in describe(tiny) and verdict(tiny).startswith("not usable")
+
+
+def test_an_impossible_depth_is_noticed_where_no_frames_overlap(posed_images: Path) -> None:
+    scene = open_scene(posed_images)
+    (fault,) = check(dataclasses.replace(scene, frames=scene.frames[:1], depth_scale=10.0)).faults
+    assert fault == "the median depth is 201 m: is a metre 10 depth units?"
 
 
 def raw(scene: Scene) -> Scene:

@@ -102,7 +102,7 @@ def said(found: Check) -> str:
 def test_files_of_another_convention(tmp_path: Path, mistake: str) -> None:
     change, name = FILES[mistake]
     path, _ = posed_folder.write(change(room_walk()), tmp_path)
-    assert f"mm if {name}" in said(check(open_scene(path)))
+    assert f"m if {name}" in said(check(open_scene(path)))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def walk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("mistake", READ)
 def test_a_camera_or_unit_of_another_image(walk_folder: Path, mistake: str) -> None:
     change, name = READ[mistake]
-    assert f"mm if {name}" in said(check(change(open_scene(walk_folder))))
+    assert f"m if {name}" in said(check(change(open_scene(walk_folder))))
 
 
 def test_the_right_convention_has_no_rival(walk_folder: Path) -> None:

@@ -14,6 +14,8 @@ from llava.captures import NO_GRAVITY, open_scene
 from llava.captures.upright import SURE, find_floor, upright
 from llava.geometry.camera import invert_pose
 from llava.types import Frame, Scene
+from tests.captures.walk import room_walk
+from tests.captures.writers import posed_folder
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 K = np.array([[60.0, 0, 40], [0, 60, 30], [0, 0, 1]])
@@ -81,6 +83,16 @@ def test_a_turned_room_comes_back_upright(tmp_path: Path, any_world: np.ndarray,
     assert found.doubts == ("something else",)
     for before, after in zip(scene.frames, found.frames, strict=True):  # and it can be undone
         np.testing.assert_allclose(invert_pose(found.align) @ after.pose, before.pose, atol=1e-9)
+
+
+@pytest.mark.parametrize("any_world", range(3), indirect=True)
+def test_a_furnished_room_comes_back_upright(tmp_path: Path, any_world: np.ndarray) -> None:
+    walk = room_walk()
+    path, own = posed_folder.write(dataclasses.replace(walk, poses=any_world @ walk.poses), tmp_path)
+    (tmp_path / "gravity-direction.txt").unlink()
+    found = upright(open_scene(path))
+    assert float(found.up.split()[-1]) > 0.9 and found.doubts == ()
+    assert tilt((found.align @ own @ any_world)[:3, 2], np.array([0, 0, 1])) < 1
 
 
 def table(points: np.ndarray) -> np.ndarray:

@@ -15,18 +15,14 @@ LEAST_V2 = 32  # bytes of the header of a "bvx2" block without its table
 
 def unpack(packed: bytes, size: int) -> bytes:
     """The ``size`` bytes that ``packed`` holds. ValueError: it is damaged, or holds another number of bytes."""
-    try:
-        import liblzfse
-    except ImportError as error:
-        raise ValueError(
-            "LZFSE data cannot be unpacked here: install pyliblzfse (pip install -e '.[phone]')"
-        ) from error
+    import lzfse
+
     promised = unpacked_size(packed)
     if promised != size:
         raise ValueError(f"it unpacks to {promised} bytes, expected {size}")
     try:
-        data = liblzfse.decompress(packed)
-    except liblzfse.error as error:
+        data = lzfse.decompress(packed)
+    except lzfse.error as error:
         raise ValueError("its LZFSE data are damaged") from error
     if len(data) != size:
         raise ValueError(f"it unpacks to {len(data)} bytes, expected {size}")

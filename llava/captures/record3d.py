@@ -164,8 +164,8 @@ def _recording(record: dict[str, Any]) -> _Recording:
         depth_size = LIDAR if size[0] < size[1] else LIDAR[::-1]
     if max(*size, *depth_size) > LARGEST_SIDE:
         raise ValueError(f"pictures of {size} and depth of {depth_size} pixels are too large")
-    rows = [_seven(row) for row in record["poses"]]
-    poses = np.stack([arkit.quaternion_pose(row) for row in rows]) if rows else np.zeros((0, 4, 4))
+    rows = np.array([_numbers(row, 7) for row in record["poses"]]).reshape(-1, 7)
+    poses = arkit.quaternion_poses(rows)
     if not np.isfinite(poses).all(axis=(1, 2)).any():
         raise ValueError(f"not one of {len(poses)} poses is 7 finite numbers")
     if len(poses) > 1 and np.ptp(rows, axis=0).max() == 0:
@@ -176,10 +176,6 @@ def _recording(record: dict[str, Any]) -> _Recording:
         for camera, values in zip(cameras, coefficients, strict=True):
             camera[[0, 1, 0, 1], [0, 1, 2, 2]] = _numbers(values, 4)
     return _Recording(size, depth_size, cameras, poses)
-
-
-def _seven(row: Any) -> np.ndarray:
-    return _numbers(row, 7)
 
 
 def _numbers(row: Any, count: int) -> np.ndarray:

@@ -46,13 +46,13 @@ def read(path: Path, scratch: Path) -> Scene:
     Raises:
         ValueError: a file is missing or damaged, video and odometry differ in length, or no frame is usable.
     """
-    rows = _odometry(path / "odometry.csv")
+    names, poses = _odometry(path / "odometry.csv")
     camera = _camera_matrix(path / "camera_matrix.csv")
     masked = (path / "confidence").is_dir()
     listed, faulty = [], []
     video_size = (0, 0)
-    for index, picture in _pictures(path / "rgb.mp4", len(rows)):
-        name, pose = rows[index]
+    for index, picture in _pictures(path / "rgb.mp4", len(poses)):
+        name = names[index]
         color, depth = scratch / f"{name}.jpg", scratch / f"{name}.png"
         try:
             sure = arkit.read_grey(path / "confidence" / f"{name}.png") if masked else None
@@ -64,7 +64,7 @@ def read(path: Path, scratch: Path) -> Scene:
         video_size = image.size
         image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.BICUBIC)
         image.save(color, quality=90)
-        listed.append(Listed(name, color, depth, pose))
+        listed.append(Listed(name, color, depth, poses[index]))
     gathered = gather(listed, arkit.Z_UP, faulty)
     camera = check_intrinsics(camera, video_size, path / "camera_matrix.csv")
     return Scene(
@@ -81,34 +81,32 @@ def read(path: Path, scratch: Path) -> Scene:
     )
 
 
-def _odometry(path: Path) -> list[tuple[str, np.ndarray]]:
-    """The frame number as in the names of files, and the pose (4, 4), of each row; a pose may be NaN.
+def _odometry(path: Path) -> tuple[list[str], np.ndarray]:
+    """Of each row the frame number as in the names of files, and the pose (n, 4, 4), which may be NaN.
 
     ValueError: no row, a column is missing, or a frame number is none.
     """
+    columns = ("frame", *POSE_COLUMNS)
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             table = csv.DictReader(lines, skipinitialspace=True)
-            columns = [column.strip() for column in table.fieldnames or ()]
-            missing = [column for column in ("frame", *POSE_COLUMNS) if column not in columns]
-            if missing:
-                raise ValueError(
-                    f"{path} has no column {missing[0]!r}, expected timestamp, frame, x, y, z, qx, qy, qz, qw"
-                )
-            table.fieldnames = columns
-            rows = [(f"{int(row['frame']):06d}", arkit.quaternion_pose(_seven(row))) for row in table]
-    except (csv.Error, TypeError, UnicodeDecodeError) as error:
+            table.fieldnames = [column.strip() for column in table.fieldnames or ()]
+            missing = [column for column in columns if column not in table.fieldnames]
+            rows = [] if missing else [(f"{int(row['frame']):06d}", _seven(row)) for row in table]
+    except (csv.Error, TypeError, ValueError) as error:
         raise ValueError(f"{path} is no table of poses ({error}): export the recording again") from error
+    if missing:
+        raise ValueError(f"{path} has no column {missing[0]!r}, expected timestamp, {', '.join(columns)}")
     if not rows:
         raise ValueError(f"{path} has no pose: export the recording again")
-    return rows
+    return [name for name, _ in rows], arkit.quaternion_poses(np.array([numbers for _, numbers in rows]))
 
 
-def _seven(row: dict[str, str | None]) -> np.ndarray:
+def _seven(row: dict[str, str | None]) -> list[float]:
     try:
-        return np.array([float(row[column] or "nan") for column in POSE_COLUMNS])
+        return [float(row[column] or "nan") for column in POSE_COLUMNS]
     except ValueError:
-        return np.full(len(POSE_COLUMNS), np.nan)
+        return [np.nan] * len(POSE_COLUMNS)
 
 
 def _camera_matrix(path: Path) -> np.ndarray:
@@ -133,7 +131,9 @@ def _pictures(path: Path, poses: int) -> Iterator[tuple[int, np.ndarray]]:
     try:
         import decord
     except ImportError as error:
-        raise ValueError(f"{path} cannot be decoded here: install decord (pip install -e '.[phone]')") from error
+        raise ValueError(
+            f"{path} cannot be decoded here: pip install decord, or eva-decord where that has no package"
+        ) from error
     decord.logging.set_level(decord.logging.QUIET)
     try:
         video = decord.VideoReader(str(path))

@@ -7,7 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
 
-import liblzfse
+import lzfse
 import numpy as np
 from PIL import Image
 from scipy.spatial.transform import Rotation
@@ -27,8 +27,8 @@ def write(walk: Walk, folder: Path) -> tuple[Path, np.ndarray]:
         for index, pose in enumerate(walk.poses):
             archive.writestr(f"rgbd/{index}.jpg", picture(walk.color[index], (width * LARGER, height * LARGER)))
             depth, sure = unsure(walk.depth[index])
-            archive.writestr(f"rgbd/{index}.depth", liblzfse.compress(depth.astype("<f4").tobytes()))
-            archive.writestr(f"rgbd/{index}.conf", liblzfse.compress(sure.tobytes()))
+            archive.writestr(f"rgbd/{index}.depth", lzfse.compress(depth.astype("<f4").tobytes()))
+            archive.writestr(f"rgbd/{index}.conf", lzfse.compress(sure.tobytes()))
             own = Y_UP @ pose @ LOOKS_BACK
             poses.append([*Rotation.from_matrix(own[:3, :3]).as_quat(), *own[:3, 3]])
         k = walk.intrinsics * [[LARGER], [LARGER], [1]]

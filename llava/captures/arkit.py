@@ -27,19 +27,6 @@ OTHER_CAMERA = 0.03  # of the image's width
 REFOCUSED = 0.01  # of the image's width; 2 to 3 cm at 3 m
 
 
-def quaternion_poses(numbers: np.ndarray) -> np.ndarray:
-    """The poses (n, 4, 4) of rows (n, 7): a rotation ``x y z w`` and a place ``x y z``; NaN where a row is no pose."""
-    from scipy.spatial.transform import Rotation
-
-    poses = np.full((len(numbers), 4, 4), np.nan)
-    usable = np.isfinite(numbers).all(axis=1) & (np.linalg.norm(numbers[:, :4], axis=1) > 0.5)  # it should be 1
-    if usable.any():
-        poses[usable] = np.eye(4)
-        poses[usable, :3, :3] = Rotation.from_quat(numbers[usable, :4]).as_matrix()
-        poses[usable, :3, 3] = numbers[usable, 4:]
-    return poses
-
-
 def write_depth(path: Path, millimetres: np.ndarray, confidence: np.ndarray | None) -> None:
     """Write depth (H, W) as a 16-bit PNG of millimetres, 0 where unknown or not ``SURE``.
 

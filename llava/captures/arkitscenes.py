@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from llava.captures import arkit
 from llava.captures.gather import Listed, check_intrinsics, gather
-from llava.geometry.camera import invert_pose, is_finite_pose, scale_intrinsics
+from llava.captures.trajectories import nearest, read_numbers
+from llava.geometry.camera import scale_intrinsics
 from llava.types import Dropped, Scene
 
 NAME = "ARKitScenes"
@@ -29,31 +30,8 @@ PACKED = True  # the depth is masked
 
 TRAJECTORY = "lowres_wide.traj"
 UP = "the laser scan's upright world"
+PARTS = {"lowres_wide": ".png", "lowres_depth": ".png", "lowres_wide_intrinsics": ".pincam", "confidence": ".png"}
 SAME_MOMENT = 0.005  # seconds, as in Apple's own loader; a third of the time between two pictures
-
-
-class _Timed:
-    """The files of a folder by the seconds in their names."""
-
-    def __init__(self, folder: Path, suffix: str):
-        self.folder = folder
-        found = {}
-        for path in folder.glob(f"*{suffix}"):
-            try:
-                found[float(path.stem.rpartition("_")[2])] = path
-            except ValueError:
-                continue  # "._frame.png" and the like, which copying leaves behind
-        self.seconds = np.array(sorted(found))
-        self.paths = [found[seconds] for seconds in self.seconds]
-
-    def at(self, seconds: float) -> Path:
-        """The file of this moment; ValueError: there is none."""
-        right = int(np.searchsorted(self.seconds, seconds))
-        near = [index for index in (right - 1, right) if 0 <= index < len(self.paths)]
-        best = min(near, key=lambda index: abs(self.seconds[index] - seconds), default=None)
-        if best is None or abs(self.seconds[best] - seconds) > SAME_MOMENT:
-            raise ValueError(f"{self.folder.name}/ has no file within {SAME_MOMENT * 1000:.0f} ms of this pose")
-        return self.paths[best]
 
 
 def fits(path: Path) -> bool:
@@ -69,20 +47,20 @@ def read(path: Path, scratch: Path) -> Scene:
     root = _root(path)
     if root is None:
         raise ValueError(f"{path} holds no {TRAJECTORY}: it is no scan of ARKitScenes")
+    moments, poses = _trajectory(root / TRAJECTORY)
     masked = (root / "confidence").is_dir()
-    colors, depths = _Timed(root / "lowres_wide", ".png"), _Timed(root / "lowres_depth", ".png")
-    cameras, sures = _Timed(root / "lowres_wide_intrinsics", ".pincam"), _Timed(root / "confidence", ".png")
+    parts = {name: _at(moments, root / name, end) for name, end in PARTS.items() if masked or name != "confidence"}
     listed, found, faulty = [], [], []
-    for seconds, pose in tqdm(_trajectory(root / TRAJECTORY), "masking depth", leave=False, disable=None):
-        name = f"{seconds:.3f}"
+    for index in tqdm(range(len(moments)), "masking depth", leave=False, disable=None):
+        name = f"{moments[index]:.3f}"
+        files = {part: paths[index] for part, paths in parts.items()}
+        depth = scratch / f"{name}.png"
         try:
-            color, camera, depth = colors.at(seconds), _pincam(cameras.at(seconds)), depths.at(seconds)
-            sure = arkit.read_grey(sures.at(seconds)) if masked else None
-            arkit.write_depth(scratch / f"{name}.png", arkit.read_grey(depth), sure)
+            camera = _masked(files, depth)
         except ValueError as error:
             faulty.append(Dropped(name, str(error)))
             continue
-        listed.append(Listed(name, color, scratch / f"{name}.png", pose))
+        listed.append(Listed(name, files["lowres_wide"], depth, poses[index]))
         found.append(camera)
     if not listed:
         raise ValueError(f"{root} has no usable frame of {len(faulty)} ({faulty[0].name}: {faulty[0].reason})")
@@ -109,26 +87,51 @@ def _root(path: Path) -> Path | None:
     return next((root for root in (path, path / f"{path.name}_frames") if (root / TRAJECTORY).is_file()), None)
 
 
-def _trajectory(path: Path) -> list[tuple[float, np.ndarray]]:
-    """Seconds and camera to world (4, 4) of each line; a pose may be NaN. ValueError: no line is one."""
+def _trajectory(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Seconds (n,) and camera to world (n, 4, 4) of each line; a pose may be NaN. ValueError: something else."""
     from scipy.spatial.transform import Rotation
 
-    poses = []
-    for line in path.read_text(errors="replace").splitlines():
+    rows = read_numbers(path, "seconds rx ry rz tx ty tz")
+    if not np.isfinite(rows[:, 0]).any():
+        raise ValueError(f"{path} has no pose: download the scan again")
+    rows = rows[np.isfinite(rows[:, 0])]
+    poses = np.full((len(rows), 4, 4), np.nan)
+    finite = np.isfinite(rows).all(axis=1)
+    if finite.any():
+        to_camera = np.tile(np.eye(4), (finite.sum(), 1, 1))
+        to_camera[:, :3, :3] = Rotation.from_rotvec(rows[finite, 1:4]).as_matrix()
+        to_camera[:, :3, 3] = rows[finite, 4:]
+        poses[finite] = np.linalg.inv(to_camera)
+    return rows[:, 0], poses
+
+
+def _at(moments: np.ndarray, folder: Path, end: str) -> list[Path | None]:
+    """The file of each moment (n,), by the seconds in the files' names; None where there is none."""
+    found = {}
+    for path in folder.glob(f"[!.]*{end}"):
         try:
-            seconds, *numbers = (float(word) for word in line.split())
+            found[float(path.stem.rpartition("_")[2])] = path
         except ValueError:
-            continue
-        if len(numbers) != 6 or not np.isfinite(seconds):
-            continue
-        pose = np.full((4, 4), np.nan)
-        if np.isfinite(numbers).all():
-            pose[:] = np.eye(4)
-            pose[:3, :3], pose[:3, 3] = Rotation.from_rotvec(numbers[:3]).as_matrix(), numbers[3:]
-        poses.append((seconds, invert_pose(pose) if is_finite_pose(pose) else pose))
-    if not poses:
-        raise ValueError(f"{path} has no pose: expected lines of 7 numbers, the time, a rotation and a translation")
-    return poses
+            continue  # no picture of the scan
+    if not found:
+        return [None] * len(moments)
+    seconds, paths = np.array(list(found)), list(found.values())
+    indices = nearest(seconds, moments)
+    near = np.abs(seconds[indices] - moments) <= SAME_MOMENT
+    return [paths[index] if here else None for index, here in zip(indices, near, strict=True)]
+
+
+def _masked(files: dict[str, Path | None], out: Path) -> tuple[tuple[int, int], np.ndarray]:
+    """Write a frame's depth, masked, to ``out``, and return its camera's size and intrinsics (3, 3).
+
+    ValueError: a file is missing or damaged.
+    """
+    missing = [part for part, file in files.items() if file is None]
+    if missing:
+        raise ValueError(f"{missing[0]}/ has no file within {SAME_MOMENT * 1000:.0f} ms of this pose")
+    sure = arkit.read_grey(files["confidence"]) if "confidence" in files else None
+    arkit.write_depth(out, arkit.read_grey(files["lowres_depth"]), sure)
+    return _pincam(files["lowres_wide_intrinsics"])
 
 
 def _pincam(path: Path) -> tuple[tuple[int, int], np.ndarray]:

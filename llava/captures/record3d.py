@@ -29,6 +29,7 @@ from tqdm import tqdm
 from llava.captures import arkit, lzfse
 from llava.captures.gather import Listed, check_intrinsics, gather
 from llava.captures.sens import usual_step
+from llava.captures.trajectories import quaternion_poses
 from llava.fields import NUMBERS, SIZE, Field, check_fields
 from llava.geometry.camera import scale_intrinsics
 from llava.types import Dropped, Scene
@@ -165,7 +166,7 @@ def _recording(record: dict[str, Any]) -> _Recording:
     if max(*size, *depth_size) > LARGEST_SIDE:
         raise ValueError(f"pictures of {size} and depth of {depth_size} pixels are too large")
     rows = np.array([_numbers(row, 7) for row in record["poses"]]).reshape(-1, 7)
-    poses = arkit.quaternion_poses(rows)
+    poses = quaternion_poses(np.roll(rows, 3, axis=1), Path("poses"))
     if not np.isfinite(poses).all(axis=(1, 2)).any():
         raise ValueError(f"not one of {len(poses)} poses is 7 finite numbers")
     if len(poses) > 1 and np.ptp(rows, axis=0).max() == 0:

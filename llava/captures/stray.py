@@ -24,6 +24,7 @@ from tqdm import tqdm
 from llava.captures import arkit
 from llava.captures.gather import Listed, check_intrinsics, gather
 from llava.captures.sens import usual_step
+from llava.captures.trajectories import quaternion_poses
 from llava.geometry.camera import scale_intrinsics
 from llava.types import Dropped, Scene
 
@@ -31,7 +32,7 @@ NAME = "Stray Scanner"
 LAYOUT = "rgb.mp4, odometry.csv, camera_matrix.csv, depth/NNNNNN.png; optional: confidence/NNNNNN.png"
 PACKED = True
 
-POSE_COLUMNS = ("qx", "qy", "qz", "qw", "x", "y", "z")
+POSE_COLUMNS = ("x", "y", "z", "qx", "qy", "qz", "qw")
 LONGEST_SIDE = 960  # pixels of a picture that is kept; the models read 384, and a video has thousands
 UNEQUAL = 0.02  # of the frames: a recording that ends in the middle of one lacks a few at its end
 
@@ -99,7 +100,7 @@ def _odometry(path: Path) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"{path} has no column {missing[0]!r}, expected timestamp, {', '.join(columns)}")
     if not rows:
         raise ValueError(f"{path} has no pose: export the recording again")
-    return [name for name, _ in rows], arkit.quaternion_poses(np.array([numbers for _, numbers in rows]))
+    return [name for name, _ in rows], quaternion_poses(np.array([numbers for _, numbers in rows]), path)
 
 
 def _seven(row: dict[str, str | None]) -> list[float]:

@@ -212,11 +212,15 @@ TOTAL = {
     "no depth folder": ("stray", lambda path: shutil.rmtree(path / "depth"), r"depth/000000\.png is missing"),
     "confidence of other size": ("stray", all_small("confidence"), "the confidence is 8x6, expected .* 160x120"),
     "depth of 8 bits": ("arkitscenes", all_small("lowres_depth"), "the confidence is 160x120, expected .* 8x6"),
-    "empty trajectory": ("arkitscenes", text("lowres_wide.traj", ""), "has no pose: expected lines of 7 numbers"),
-    "trajectory of words": ("arkitscenes", text("lowres_wide.traj", "a b c\n"), "has no pose"),
+    "empty trajectory": ("arkitscenes", text("lowres_wide.traj", ""), "has no pose"),
+    "trajectory of words": (
+        "arkitscenes",
+        text("lowres_wide.traj", "a b c\n"),
+        "expected lines of 'seconds rx ry rz tx ty tz'",
+    ),
     "trajectory of bytes": (
         *("arkitscenes", lambda path: (path / "lowres_wide.traj").write_bytes(b"\xff\x00" * 99)),
-        "has no pose",
+        "is no text",
     ),
     "another clock": (
         *("arkitscenes", text("lowres_wide.traj", "7.5 0 0 0 0 0 0\n")),

@@ -57,7 +57,7 @@ def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped
     """Read the poses, look at the images, and drop every frame with a fault.
 
     A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
-    finite or no rigid motion, or when an image's size differs from that of most frames.
+    finite or no rigid motion, when its name was another's, or when an image's size differs from that of most frames.
 
     Args:
         listed: files of each frame, in order.
@@ -68,8 +68,12 @@ def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped
         ValueError: no frame is left.
     """
     found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
-    dropped = list(faulty)
+    dropped, names = list(faulty), set()
     for entry in listed:
+        if entry.name in names:
+            dropped.append(Dropped(entry.name, "an earlier frame has the same name"))
+            continue
+        names.add(entry.name)
         try:
             pose = align @ _usable_pose(entry.pose)
             frame = Frame(entry.name, entry.color, entry.depth, pose)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from llava.captures import find_reader
+from llava.captures.picture_turn import pictures_upright
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
 from llava.captures.store import check_new, load_scene, save_scene
@@ -39,7 +40,7 @@ def import_scene(path: str | Path, out: str | Path, up: Sequence[float] | None =
     check_new(out)
     reader = find_reader(path)
     with _scratch(out) as scratch:
-        scene = settle(upright(decodable(reader.read(path, scratch)), up))
+        scene = settle(pictures_upright(upright(decodable(reader.read(path, scratch)), up), scratch))
         save_scene(scene, out, scratch)
     return load_scene(out)
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from llava.captures import READERS
 from llava.captures.importing import import_scene
+from llava.cli import main
 from tests.captures.walk import Walk, room_walk
 
 OTHER_K = "525 0 319.5\n0 525 239.5\n0 0 1"
@@ -241,6 +242,23 @@ def test_an_up_that_is_none(up, capture, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="up"):
         import_scene(capture("tum"), tmp_path / "out/scene", up)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_depth_in_other_units_is_noticed(capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Millimetres in TUM's files, as some recorders leave them: the import goes through, warns, and can be told."""
+    path = capture("tum")
+    for index, file in enumerate(sorted(path.glob("depth/*.png"))):
+        room_walk().save_depth(index, file, units=1000)
+    main(["import", str(path), str(tmp_path / "wrong")])
+    captured = capsys.readouterr()
+    assert "if a metre is 1000 depth units (not 5000): the capture is read wrongly" in captured.err
+    assert "wrong: 12 frames, 0 dropped; up: the motion capture's frame" in captured.out
+    main(["import", str(path), str(tmp_path / "right"), "--depth-units", "1000", "--up", "0", "-0.0", "1"])
+    captured = capsys.readouterr()
+    assert captured.err == "" and "right: 12 frames, 0 dropped; up: --up" in captured.out
+    with pytest.raises(SystemExit):
+        main(["import", str(path), str(tmp_path / "none"), "--depth-units", "-1"])
+    assert "-1 depth units cannot be a metre" in capsys.readouterr().err
 
 
 def test_names_in_any_script(capture, tmp_path: Path) -> None:

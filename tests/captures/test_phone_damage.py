@@ -353,6 +353,7 @@ ONE = {
         "not finite",
     ),
     "no such picture": ("nerfstudio", lambda path: (path / f"images/frame_{MIDDLE}.jpg").unlink(), "is missing"),
+    "odd digits": ("nerfstudio", each_frame(lambda f: f.update(file_path="images/²½.jpg"), MIDDLE), "is missing"),
     "path a number": ("nerfstudio", each_frame(lambda f: f.update(depth_file_path=3), MIDDLE), "is 3, expected a text"),
 }
 

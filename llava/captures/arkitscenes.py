@@ -95,6 +95,7 @@ def _trajectory(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not np.isfinite(rows[:, 0]).any():
         raise ValueError(f"{path} has no pose: download the scan again")
     rows = rows[np.isfinite(rows[:, 0])]
+    rows = rows[np.unique(np.rint(rows[:, 0] * 1000), return_index=True)[1]]  # frames are named by milliseconds
     poses = np.full((len(rows), 4, 4), np.nan)
     finite = np.isfinite(rows).all(axis=1)
     if finite.any():

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from llava.captures import find_reader
+from llava.captures.picture_turn import pictures_upright
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
 from llava.captures.store import check_new, load_scene, save_scene
@@ -49,7 +50,7 @@ def import_scene(
         scene = reader.read(path, scratch)
         if depth_units is not None:
             scene = replace(scene, depth_scale=depth_units)
-        scene = settle(upright(decodable(scene), up))
+        scene = settle(pictures_upright(upright(decodable(scene), up), scratch))
         save_scene(scene, out, scratch)
     return load_scene(out)
 

@@ -100,7 +100,10 @@ def _odometry(path: Path) -> tuple[list[str], np.ndarray]:
         raise ValueError(f"{path} has no column {missing[0]!r}, expected timestamp, {', '.join(columns)}")
     if not rows:
         raise ValueError(f"{path} has no pose: export the recording again")
-    return [name for name, _ in rows], quaternion_poses(np.array([numbers for _, numbers in rows]), path)
+    names = [name for name, _ in rows]
+    if len(set(names)) < len(names):
+        raise ValueError(f"{path} has several poses for one frame: export the recording again")
+    return names, quaternion_poses(np.array([numbers for _, numbers in rows]), path)
 
 
 def _seven(row: dict[str, str | None]) -> list[float]:

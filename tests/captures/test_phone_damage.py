@@ -188,6 +188,10 @@ TOTAL = {
         replaced_lines("odometry.csv", lambda lines: lines.__delitem__(slice(1, None))),
         "no pose",
     ),
+    "one frame twice": (
+        *("stray", replaced_lines("odometry.csv", lambda lines: lines.__setitem__(3, lines[2]))),
+        "several poses for one frame",
+    ),
     "empty odometry": ("stray", text("odometry.csv", ""), "has no column 'frame'"),
     "no header": ("stray", replaced_lines("odometry.csv", lambda lines: lines.pop(0)), "has no column 'frame'"),
     "odometry of words": (
@@ -349,6 +353,7 @@ ONE = {
         "not finite",
     ),
     "no such picture": ("nerfstudio", lambda path: (path / f"images/frame_{MIDDLE}.jpg").unlink(), "is missing"),
+    "odd digits": ("nerfstudio", each_frame(lambda f: f.update(file_path="images/²½.jpg"), MIDDLE), "is missing"),
     "path a number": ("nerfstudio", each_frame(lambda f: f.update(depth_file_path=3), MIDDLE), "is 3, expected a text"),
 }
 
@@ -381,6 +386,12 @@ def test_names_of_any_script(name: str, whole: dict[str, Path], tmp_path: Path) 
     path = copied(whole[name], folder)
     path = path.rename(path.with_name(f"сканирование {path.suffix}"))
     assert len(import_scene(path, folder / "מיובא").frames) == FRAMES
+
+
+def test_two_poses_of_one_moment_are_one_frame(whole: dict[str, Path], tmp_path: Path) -> None:
+    path = copied(whole["arkitscenes"], tmp_path)
+    replaced_lines("lowres_wide.traj", lambda lines: lines.insert(3, lines[3]))(path)
+    assert len(import_scene(path, tmp_path / "scene").frames) == FRAMES
 
 
 @pytest.mark.parametrize("name", ["stray", "arkitscenes"])

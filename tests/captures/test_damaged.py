@@ -166,6 +166,11 @@ HOPELESS = {
     "torn images": ("tum", each("depth/*.png", torn), "no image of tum/tum can be decoded; the first: .*png"),
     "a cut video": ("sens_video", cut, "ends inside the frame"),
     "an empty video": ("sens_video", lambda path: path.write_bytes(b""), "ends inside the version"),
+    "a video without units": (
+        "sens_video",
+        lambda path: path.write_bytes(path.read_bytes().replace(np.float32(1000).tobytes(), bytes(4), 1)),
+        "0 depth units cannot be a metre",
+    ),
     "no video": ("sens_video", lambda path: path.write_text("hello, this is text"), ".sens version"),
     "a stored scene cut short": ("store", first("scene.json", cut), "scene.json is damaged"),
     "a gravity that is none": ("posed_folder", put("gravity-direction.txt", "0 0 0"), "gravity-direction.txt holds"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.spatial.transform import Rotation
 
-from llava.captures import open_scene
+from llava.captures import find_reader, open_scene
 from llava.captures.folders import pairs
 from llava.captures.gather import find_intrinsics
 from llava.captures.importing import import_scene
@@ -20,7 +20,7 @@ from llava.captures.pose_list import read_pgm
 from llava.captures.redwood import read_log
 from llava.captures.trajectories import nearest, quaternion_poses, read_table
 from tests.captures.walk import Walk, room_walk
-from tests.captures.writers import posed_folder, redwood, tum
+from tests.captures.writers import pose_list, posed_folder, redwood, tum
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 SECONDS = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=20)
@@ -137,6 +137,17 @@ def test_frame_numbers_say_whose_pose_it_is(tmp_path: Path) -> None:
         block[0] = f"{number} {number} {number}"
     log.write_text("\n".join(line for block in blocks for line in block))
     assert [frame.name for frame in open_scene(path).frames] == [frame.name for frame in whole.frames]
+
+
+def test_a_programs_log_makes_no_trajectory(tmp_path: Path) -> None:
+    (tmp_path / "capture").mkdir()
+    path, _ = pose_list.write(room_walk(), tmp_path / "capture")
+    (path / "scanner.log").write_text("INFO started\n")
+    assert find_reader(path).NAME == "pose list"
+    (path / "pose.txt").unlink()
+    (path / "color").rename(path / "pictures")
+    with pytest.raises(ValueError, match="no capture that is known"):
+        find_reader(path)
 
 
 def test_a_log_by_hand(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def _units(seen: Geometry, depth_scale: float) -> Iterator[tuple[str, Geometry]]
     for scale in sorted({*UNITS, *(depth_scale * factor for factor in ODD_UNITS)} - {depth_scale}):
         factor = depth_scale / scale
         if ROOM_DEPTH[0] < middle * factor < ROOM_DEPTH[1]:
-            name = f"a metre is {scale:g} depth units (not {depth_scale:g})"
+            name = f"a metre is {scale:g} depth units, not {depth_scale:g} (--depth-units)"
             yield name, replace(seen, depths=seen.depths * np.float32(factor))
     if ROOM_DEPTH[0] < middle < ROOM_DEPTH[1]:
         for unit, factor in (("millimetres", 0.001), ("centimetres", 0.01)):

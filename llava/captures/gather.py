@@ -15,6 +15,7 @@ from llava.types import Dropped, Frame
 
 INTRINSICS = "camera-intrinsics.txt"
 KINECT = (640, 480)  # (width, height)
+SAME_SHAPE = 0.02  # of the ratio of width to height; sizes are rounded
 CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
 
 
@@ -41,12 +42,22 @@ class Gathered:
         """(3, 3) of the pictures where the depth is registered to them, with the intrinsics (3, 3) of the depth."""
         return scale_intrinsics(depth_k, self.depth_size, self.color_size)
 
+    def unlike_shapes(self) -> tuple[str, ...]:
+        """The doubt about depth that should be registered to the pictures and cannot be, as their shapes differ."""
+        (width, height), (across, down) = self.color_size, self.depth_size
+        if abs(width * down / (height * across) - 1) < SAME_SHAPE:
+            return ()
+        return (
+            f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, but "
+            "are laid over each other: register the depth to the colour when you record",
+        )
+
 
 def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:
     """Read the poses, look at the images, and drop every frame with a fault.
 
     A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
-    finite or no rigid motion, or when an image's size differs from that of most frames.
+    finite or no rigid motion, when its name was another's, or when an image's size differs from that of most frames.
 
     Args:
         listed: files of each frame, in order.
@@ -57,8 +68,12 @@ def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped
         ValueError: no frame is left.
     """
     found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
-    dropped = list(faulty)
+    dropped, names = list(faulty), set()
     for entry in listed:
+        if entry.name in names:
+            dropped.append(Dropped(entry.name, "an earlier frame has the same name"))
+            continue
+        names.add(entry.name)
         try:
             pose = align @ _usable_pose(entry.pose)
             frame = Frame(entry.name, entry.color, entry.depth, pose)

@@ -29,7 +29,8 @@ BLOCK = 5  # lines
 
 
 def fits(path: Path) -> bool:
-    return (path / "depth").is_dir() and _trajectory(path) is not None
+    named = any((path / name).is_file() for name in TRAJECTORIES)  # any other .log may be some program's
+    return (path / "depth").is_dir() and (named or (any(path.glob("*.log")) and first_folder(path, COLOR) is not None))
 
 
 def read(path: Path, _scratch: Path) -> Scene:
@@ -62,7 +63,7 @@ def read(path: Path, _scratch: Path) -> Scene:
         color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         dropped=gathered.dropped,
-        doubts=doubts,
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

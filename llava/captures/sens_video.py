@@ -30,6 +30,8 @@ def read(path: Path, scratch: Path) -> Scene:
     """
     video = _only_video(path)
     reader = SensReader(video)
+    if not 0 < reader.depth_shift < np.inf:
+        raise ValueError(f"{video}: {reader.depth_shift:g} depth units cannot be a metre: copy or download it again")
     align = _alignment(video)
     listed, dropped = [], []
     step = usual_step(len(reader))

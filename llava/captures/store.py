@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from llava.captures.gather import unreadable
 from llava.captures.images import color_size, depth_size
+from llava.fields import IDS, PIXELS, POSITIVE, TEXT, TEXTS, Field, check_fields, matrix
 from llava.resumable import replaced
 from llava.types import Dropped, Frame, Scene
 
@@ -23,6 +24,13 @@ LAYOUT = "scene.json, color/, depth/ (what `llava import` writes)"
 PACKED = False
 FORMAT = "llava-scene"
 VERSION = 1
+RECORD = {
+    **{"name": TEXT, "up": TEXT.or_null(), "doubts": TEXTS, "align": matrix(4)},
+    **{"color_size": PIXELS, "depth_size": PIXELS, "color_intrinsics": matrix(3), "depth_intrinsics": matrix(3)},
+    **{"depth_scale": POSITIVE, "depth_unknown": IDS},
+}
+WITHIN = Field("a path within the folder", lambda value: TEXT.holds(value) and _is_within(PurePosixPath(value)))
+FRAME = {"name": TEXT, "color": WITHIN, "depth": WITHIN, "pose": matrix(4)}
 
 
 def fits(path: Path) -> bool:
@@ -42,10 +50,15 @@ def check_new(out: Path) -> None:
 def save_scene(scene: Scene, out: Path, scratch: Path | None = None) -> None:
     """Write ``scene`` to the folder ``out``; images that lie in the folder ``scratch`` are moved, others copied.
 
-    ValueError: something is there already.
+    ValueError: something is there already, or a frame's name cannot be a file's.
     """
     out = Path(out)
     check_new(out)
+    odd = next((frame.name for frame in scene.frames if Path(frame.name).name != frame.name), None)
+    if odd is not None:
+        raise ValueError(
+            f"scene {scene.name} has a frame {odd!r}: expected a name that a file can have, without a folder"
+        )
     with replaced(out) as building:
         for kind in ("color", "depth"):
             (building / kind).mkdir(parents=True)
@@ -77,6 +90,12 @@ def load_scene(folder: Path) -> Scene:
     if record.get("version") != VERSION:
         version = record.get("version")
         raise ValueError(f"{path} has version {version}, this program reads {VERSION}: save the scene again")
+    try:
+        check_fields(record, RECORD)
+        for entry in record["frames"]:
+            check_fields(entry, FRAME)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): save the scene again") from error
     try:
         return _from_json(record, path)
     except (KeyError, TypeError) as error:
@@ -139,6 +158,10 @@ def _to_json(scene: Scene) -> dict:
         "doubts": scene.doubts,
         "dropped": [{"name": drop.name, "reason": drop.reason} for drop in scene.dropped],
     }
+
+
+def _is_within(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _fault(frame: Frame, color: tuple[int, int], depth: tuple[int, int]) -> str | None:

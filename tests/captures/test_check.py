@@ -47,7 +47,7 @@ def with_poses(scene: Scene, change) -> Scene:
 def test_a_wrong_depth_scale_is_noticed(kitchen: Scene) -> None:
     tiny = check(dataclasses.replace(kitchen, depth_scale=100_000.0))
     (fault,) = tiny.faults
-    assert fault.endswith("mm if a metre is 1000 depth units (not 100000): the capture is read wrongly")
+    assert fault.endswith("mm if a metre is 1000 depth units, not 100000 (--depth-units): the capture is read wrongly")
     assert f"\nfault     {fault}" in describe(tiny) and verdict(tiny).startswith("not usable")
 
 

@@ -54,18 +54,27 @@ FILES: dict[str, tuple[Callable[[Walk], Walk], str]] = {
     "w last": (lambda walk: replace(walk, poses=rolled(walk, -1)), "quaternions have w last"),
     "poses in mm": (lambda walk: replace(walk, poses=scaled(walk.poses, 1000)), "poses are in millimetres"),
     "poses in cm": (lambda walk: replace(walk, poses=scaled(walk.poses, 100)), "poses are in centimetres"),
-    "depth / 5000": (lambda walk: replace(walk, depth=walk.depth * 5), "a metre is 5000 depth units (not 1000)"),
-    "depth / 100": (lambda walk: replace(walk, depth=walk.depth / 10), "a metre is 100 depth units (not 1000)"),
+    "depth / 5000": (
+        lambda walk: replace(walk, depth=walk.depth * 5),
+        "a metre is 5000 depth units, not 1000 (--depth-units)",
+    ),
+    "depth / 100": (
+        lambda walk: replace(walk, depth=walk.depth / 10),
+        "a metre is 100 depth units, not 1000 (--depth-units)",
+    ),
     "world to camera, and depth / 5000": (
         lambda walk: replace(walk, poses=inverted(walk), depth=walk.depth * 5),
-        "poses are world-to-camera, and a metre is 5000 depth units (not 1000)",
+        "poses are world-to-camera, and a metre is 5000 depth units, not 1000 (--depth-units)",
     ),
 }
 # What a reader may take wrongly that the writer of a posed folder cannot.
 HALF = np.array([[0.5], [0.5], [1]])
 READ: dict[str, tuple[Callable[[Scene], Scene], str]] = {
-    "depth / 1": (lambda scene: replace(scene, depth_scale=1.0), "a metre is 1000 depth units (not 1)"),
-    "depth / 1000000": (lambda scene: replace(scene, depth_scale=1e6), "a metre is 1000 depth units (not 1e+06)"),
+    "depth / 1": (lambda scene: replace(scene, depth_scale=1.0), "a metre is 1000 depth units, not 1 (--depth-units)"),
+    "depth / 1000000": (
+        lambda scene: replace(scene, depth_scale=1e6),
+        "a metre is 1000 depth units, not 1e+06 (--depth-units)",
+    ),
     "half the size": (
         lambda scene: replace(scene, **dict.fromkeys(CAMERAS, scene.depth_intrinsics * HALF)),
         "intrinsics are for images of half the size",

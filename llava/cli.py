@@ -82,15 +82,73 @@ def doctor(data: Positional[Path] = Path("data")) -> None:
         sys.exit(1)
 
 
+def import_(
+    capture: Path, out: Path, up: tuple[float, float, float] | None = None, depth_units: float | None = None
+) -> None:
+    """Make a scene of your own scan: recognised, checked, upright, walls on the axes, in metres.
+
+    Args:
+        capture: a file or folder of any known format; a wrong one lists them all.
+        out: folder to write.
+        up: where up is in the capture's own world, e.g. 0 1 0; default: what the capture says, else its floor.
+        depth_units: of its depth images, a metre; default: what the format says.
+    """
+    from llava.captures.check import check
+    from llava.captures.importing import import_scene
+
+    scene = import_scene(capture, out, up, depth_units)
+    for drop in scene.dropped[:10]:
+        print(f"dropped {drop.name}: {drop.reason}")
+    if len(scene.dropped) > 10:
+        print(f"... and {len(scene.dropped) - 10} more")
+    for doubt in (*scene.doubts, *check(scene).faults):
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(f"{out}: {len(scene.frames)} frames, {len(scene.dropped)} dropped; up: {scene.up or 'not known'}")
+
+
 def scene_info(path: Path) -> None:
     """Describe a capture: frames kept and dropped, sizes, depth range, extent.
 
     Args:
-        path: a capture folder (ScanNet posed_images, a posed folder such as 7-Scenes, or a stored scene).
+        path: a capture that can be read where it lies, or a stored scene.
     """
-    from llava.captures.check import info
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import describe
 
-    info(path)
+    print(describe(check(open_scene(path))))
+
+
+def scene_check(path: Path, out: Path | None = None, json: bool = False) -> None:
+    """Say whether a capture is usable, and what is wrong with it; exit code 1 if it is not.
+
+    It is not where overlapping frames disagree by more than 5 cm (median; which convention would fit better is said),
+    where less than 5 % of the depth is measured or it is not of a room's size, or where most frames had to be dropped.
+
+    Args:
+        path: a capture that can be read where it lies, or a stored scene.
+        out: PNG to draw it into: frames, errors, other conventions, coverage, a map with the camera's way.
+        json: print the findings as JSON.
+    """
+    from json import dumps
+
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import as_json, describe, verdict
+    from llava.frames.check_picture import check_picture
+    from llava.frames.picture import check_picture_name
+
+    if out is not None:
+        check_picture_name(out)
+    found = check(open_scene(path))
+    print(dumps(as_json(found), indent=1) if json else f"{describe(found)}\n{verdict(found)}")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        check_picture(found).save(out)
+        if not json:
+            print(f"picture: {out}")
+    if not found.usable:
+        sys.exit(1)
 
 
 def scene_store(path: Path, out: Path) -> None:
@@ -316,7 +374,9 @@ VERBS = (
     Verb("rooms show", rooms_show),
     Verb("prepare", prepare),
     Verb("doctor", doctor),
+    Verb("import", import_),
     Verb("scene info", scene_info),
+    Verb("scene check", scene_check),
     Verb("scene store", scene_store),
     Verb("sample", sample),
     Verb("plan", plan, own_parser=True),

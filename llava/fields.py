@@ -58,6 +58,18 @@ POINT = Field("a list of 3 numbers", lambda value: _is_list_of(_is_number)(value
 IDS = Field("a list of whole numbers", _is_list_of(_is_whole))
 
 
+PIXELS = Field("a width and a height", lambda value: _is_list_of(SIZE.holds)(value) and len(value) == 2)
+
+
+def matrix(side: int) -> Field:
+    """A square one of finite numbers, a list a row."""
+
+    def is_row(value: Any) -> bool:
+        return _is_list_of(_is_number)(value) and len(value) == side
+
+    return Field(f"{side}x{side} finite numbers", lambda value: _is_list_of(is_row)(value) and len(value) == side)
+
+
 def one_of(*values: Any) -> Field:
     """One of these."""
     return Field(" or ".join(map(repr, values)), lambda value: value in values)

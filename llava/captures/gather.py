@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from llava.captures.images import color_size, depth_size
-from llava.geometry.camera import is_finite_pose, is_rigid_pose
+from llava.geometry.camera import is_finite_pose, is_rigid_pose, scale_intrinsics
 from llava.types import Dropped, Frame
 
+INTRINSICS = "camera-intrinsics.txt"
+KINECT = (640, 480)  # (width, height)
+SAME_SHAPE = 0.02  # of the ratio of width to height; sizes are rounded
 CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
 
 
 @dataclass(frozen=True)
 class Listed:
-    """The files that should make one frame; a reader names them all, whether or not they are there."""
+    """What should make one frame; a reader names all files, whether or not they are there."""
 
     name: str
     color: Path
     depth: Path
-    pose: Path
+    pose: Path | np.ndarray  # a text file of 4x4 numbers, or the (4, 4) camera to world that is in a file of all poses
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,42 @@ class Gathered:
     depth_size: tuple[int, int]  # (width, height)
     dropped: tuple[Dropped, ...]
 
+    def color_intrinsics(self, depth_k: np.ndarray) -> np.ndarray:
+        """(3, 3) of the pictures where the depth is registered to them, with the intrinsics (3, 3) of the depth."""
+        return scale_intrinsics(depth_k, self.depth_size, self.color_size)
 
-def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
+    def unlike_shapes(self) -> tuple[str, ...]:
+        """The doubt about depth that should be registered to the pictures and cannot be, as their shapes differ."""
+        (width, height), (across, down) = self.color_size, self.depth_size
+        if abs(width * down / (height * across) - 1) < SAME_SHAPE:
+            return ()
+        return (
+            f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, but "
+            "are laid over each other: register the depth to the colour when you record",
+        )
+
+
+def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:
     """Read the poses, look at the images, and drop every frame with a fault.
 
     A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
-    finite or no rigid motion, or when an image's size differs from that of most frames.
+    finite or no rigid motion, when its name was another's, or when an image's size differs from that of most frames.
 
     Args:
         listed: files of each frame, in order.
         align: (4, 4) capture's world -> this world; multiplied to every pose.
+        faulty: frames that the reader has found useless itself.
 
     Raises:
         ValueError: no frame is left.
     """
     found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
-    dropped: list[Dropped] = []
+    dropped, names = list(faulty), set()
     for entry in listed:
+        if entry.name in names:
+            dropped.append(Dropped(entry.name, "an earlier frame has the same name"))
+            continue
+        names.add(entry.name)
         try:
             pose = align @ _usable_pose(entry.pose)
             frame = Frame(entry.name, entry.color, entry.depth, pose)
@@ -88,6 +110,29 @@ def read_matrix(path: Path) -> np.ndarray:
     return _parse(path)
 
 
+def find_intrinsics(
+    folder: Path, size: tuple[int, int], usual: Sequence[float], certain: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Intrinsics (3, 3) of depth images of ``size``, and what is doubtful about them.
+
+    They are those of ``camera-intrinsics.txt`` (3x3); where a capture has none, the ``usual`` fx fy cx cy of a
+    640x480 sensor, about which there is no doubt where the reader is ``certain``.
+
+    ValueError: they do not fit the images, or there are none and the images are of another size.
+    """
+    file = folder / INTRINSICS
+    if file.is_file():
+        return check_intrinsics(read_matrix(file), size, file), ()
+    if size != KINECT:
+        raise ValueError(
+            f"{file} is missing, and what the camera of {size[0]}x{size[1]} pixels is cannot be guessed: write its 3x3 "
+            "matrix there (fx 0 cx, 0 fy cy, 0 0 1)"
+        )
+    fx, fy, cx, cy = usual
+    told = f"the capture has no intrinsics: fx {fx:g} fy {fy:g} cx {cx:g} cy {cy:g} are taken; put {INTRINSICS} there"
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), () if certain else (told,)
+
+
 def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
     """The upper (3, 3) of ``intrinsics``; ValueError where they cannot belong to images of ``size``.
 
@@ -106,14 +151,14 @@ def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], path: Path) 
     return k
 
 
-def _usable_pose(path: Path) -> np.ndarray:
-    pose = _parse(path)
+def _usable_pose(given: Path | np.ndarray) -> np.ndarray:
+    pose, what = (given, "the pose") if isinstance(given, np.ndarray) else (_parse(given), f"pose {given.name}")
     if pose.shape != (4, 4):
-        raise ValueError(f"pose {path.name} is {pose.shape[0]}x{pose.shape[1]}, expected 4x4")
+        raise ValueError(f"{what} is {pose.shape[0]}x{pose.shape[1]}, expected 4x4")
     if not is_finite_pose(pose):
         raise ValueError("pose is not finite (the tracker lost the camera)")
     if not is_rigid_pose(pose):
-        raise ValueError(f"pose {path.name} is no rigid motion (rotation and translation)")
+        raise ValueError(f"{what} is no rigid motion (rotation and translation)")
     return pose
 
 

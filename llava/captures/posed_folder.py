@@ -3,7 +3,7 @@
 frame-NNNNNN.{color.jpg,color.png}   picture
 frame-NNNNNN.depth.png               uint16 millimetres; 0 and 65535: unknown
 frame-NNNNNN.pose.txt                4x4 camera to world, metres
-camera-intrinsics.txt                3x3, for the depth image
+camera-intrinsics.txt                3x3, for the depth image; without it, that of 7-Scenes (640x480)
 gravity-direction.txt                optional: where "down" points in the poses' world (3 numbers)
 """
 
@@ -13,48 +13,49 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
-from llava.geometry.camera import scale_intrinsics
+from llava.captures.gather import Listed, find_intrinsics, gather
 from llava.types import Scene
 
-INTRINSICS = "camera-intrinsics.txt"
+NAME = "posed folder (7-Scenes)"
+LAYOUT = "frame-NNNNNN.{color.jpg,depth.png,pose.txt}, camera-intrinsics.txt; optional: gravity-direction.txt"
+PACKED = False
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
-NO_GRAVITY = (
-    "nothing says which way is up: z is taken to be. If it is not (in 7-Scenes it is not), heights and floors are "
-    'wrong: write where down is in the poses\' world, 3 numbers such as "0 1 0", to {}'
-)
+USUAL = (585.0, 585.0, 320.0, 240.0)  # fx fy cx cy, which 7-Scenes has on its page and not beside the images
 
 
-def read_posed_folder(folder: Path) -> Scene:
+def fits(path: Path) -> bool:
+    return any(path.glob(FRAME_FILES))
+
+
+def read(path: Path, _scratch: Path) -> Scene:
     """Open such a folder.
 
     With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
-    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense, and
-    ``Scene.doubts`` says so.
+    holds it); without, the poses' own world is taken, of which nobody says that z is up.
 
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
     """
-    intrinsics = read_matrix(folder / INTRINSICS)
-    gravity = folder / GRAVITY
+    gravity = path / GRAVITY
     known = gravity.is_file()
     align = upright(_read_direction(gravity)) if known else np.eye(4)
-    names = sorted({path.name.split(".")[0] for path in folder.glob(FRAME_FILES)})
-    gathered = gather([_listed(folder, name) for name in names], align)
-    depth_k = check_intrinsics(intrinsics, gathered.depth_size, folder / INTRINSICS)
+    names = sorted({file.name.split(".")[0] for file in path.glob(FRAME_FILES)})
+    gathered = gather([_listed(path, name) for name in names], align)
+    depth_k, doubts = find_intrinsics(path, gathered.depth_size, USUAL)
     return Scene(
-        name=f"posed/{folder.resolve().name}",
+        name=f"posed/{path.resolve().name}",
         frames=gathered.frames,
         color_size=gathered.color_size,
         depth_size=gathered.depth_size,
-        color_intrinsics=scale_intrinsics(depth_k, gathered.depth_size, gathered.color_size),
+        color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,
+        up=GRAVITY if known else None,
         dropped=gathered.dropped,
-        doubts=() if known else (NO_GRAVITY.format(gravity),),
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

@@ -9,37 +9,64 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from llava.captures.gather import unreadable
 from llava.captures.images import color_size, depth_size
+from llava.fields import IDS, PIXELS, POSITIVE, TEXT, TEXTS, Field, check_fields, matrix
+from llava.resumable import replaced
 from llava.types import Dropped, Frame, Scene
 
+NAME = "a stored scene"
+LAYOUT = "scene.json, color/, depth/ (what `llava import` writes)"
+PACKED = False
 FORMAT = "llava-scene"
 VERSION = 1
+RECORD = {
+    **{"name": TEXT, "up": TEXT.or_null(), "doubts": TEXTS, "align": matrix(4)},
+    **{"color_size": PIXELS, "depth_size": PIXELS, "color_intrinsics": matrix(3), "depth_intrinsics": matrix(3)},
+    **{"depth_scale": POSITIVE, "depth_unknown": IDS},
+}
+WITHIN = Field("a path within the folder", lambda value: TEXT.holds(value) and _is_within(PurePosixPath(value)))
+FRAME = {"name": TEXT, "color": WITHIN, "depth": WITHIN, "pose": matrix(4)}
 
 
-def save_scene(scene: Scene, out: Path) -> None:
-    """Write ``scene`` to the folder ``out``. ValueError: something is there already."""
-    out = Path(out)
+def fits(path: Path) -> bool:
+    return (path / "scene.json").is_file()
+
+
+def read(path: Path, _scratch: Path) -> Scene:
+    return load_scene(path)
+
+
+def check_new(out: Path) -> None:
+    """ValueError: something is there already."""
     if out.exists():
         raise ValueError(f"{out} exists already: name a new folder, or delete it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+
+
+def save_scene(scene: Scene, out: Path, scratch: Path | None = None) -> None:
+    """Write ``scene`` to the folder ``out``; images that lie in the folder ``scratch`` are moved, others copied.
+
+    ValueError: something is there already, or a frame's name cannot be a file's.
+    """
+    out = Path(out)
+    check_new(out)
+    odd = next((frame.name for frame in scene.frames if Path(frame.name).name != frame.name), None)
+    if odd is not None:
+        raise ValueError(
+            f"scene {scene.name} has a frame {odd!r}: expected a name that a file can have, without a folder"
+        )
+    with replaced(out) as building:
         for kind in ("color", "depth"):
-            (building / kind).mkdir()
+            (building / kind).mkdir(parents=True)
             for frame in scene.frames:
                 source = frame.color if kind == "color" else frame.depth
-                shutil.copyfile(source, building / kind / f"{frame.name}{source.suffix}")
+                moved = scratch is not None and source.is_relative_to(scratch)
+                (os.replace if moved else shutil.copyfile)(source, building / kind / f"{frame.name}{source.suffix}")
         (building / "scene.json").write_text(json.dumps(_to_json(scene), indent=1))
-        building.chmod(0o755)
-        os.replace(building, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def load_scene(folder: Path) -> Scene:
@@ -63,6 +90,12 @@ def load_scene(folder: Path) -> Scene:
     if record.get("version") != VERSION:
         version = record.get("version")
         raise ValueError(f"{path} has version {version}, this program reads {VERSION}: save the scene again")
+    try:
+        check_fields(record, RECORD)
+        for entry in record["frames"]:
+            check_fields(entry, FRAME)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}): save the scene again") from error
     try:
         return _from_json(record, path)
     except (KeyError, TypeError) as error:
@@ -94,8 +127,9 @@ def _from_json(record: dict, path: Path) -> Scene:
         depth_scale=record["depth_scale"],
         depth_unknown=tuple(record["depth_unknown"]),
         align=np.array(record["align"]),
+        up=record.get("up"),  # this and the doubts: scenes stored earlier do not tell
         dropped=tuple(dropped),
-        doubts=tuple(record.get("doubts", ())),  # scenes stored earlier do not tell
+        doubts=tuple(record.get("doubts", ())),
     )
 
 
@@ -111,6 +145,7 @@ def _to_json(scene: Scene) -> dict:
         "depth_scale": scene.depth_scale,
         "depth_unknown": scene.depth_unknown,
         "align": scene.align.tolist(),
+        "up": scene.up,
         "frames": [
             {
                 "name": frame.name,
@@ -123,6 +158,10 @@ def _to_json(scene: Scene) -> dict:
         "doubts": scene.doubts,
         "dropped": [{"name": drop.name, "reason": drop.reason} for drop in scene.dropped],
     }
+
+
+def _is_within(path: PurePosixPath) -> bool:
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _fault(frame: Frame, color: tuple[int, int], depth: tuple[int, int]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ def test_a_scene_comes_back_as_it_went_in(posed_images: Path, stored: Path) -> N
     assert (after.name, after.color_size, after.depth_size) == (before.name, before.color_size, before.depth_size)
     assert (after.depth_scale, after.depth_unknown) == (before.depth_scale, before.depth_unknown)
     assert after.dropped == before.dropped and len(after.dropped) == 1
-    assert after.doubts == before.doubts and len(after.doubts) == 1
+    assert (after.up, after.doubts) == (before.up, before.doubts) and len(after.doubts) == 1
     np.testing.assert_array_equal(after.depth_intrinsics, before.depth_intrinsics)
     np.testing.assert_array_equal(after.frames[2].pose, before.frames[2].pose)
     shutil.rmtree(posed_images)  # the store stands on its own
@@ -37,6 +38,16 @@ def test_a_scene_comes_back_as_it_went_in(posed_images: Path, stored: Path) -> N
 def test_an_existing_folder_is_not_overwritten(stored: Path) -> None:
     with pytest.raises(ValueError, match="exists already"):
         save_scene(load_scene(stored), stored)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b"])
+def test_a_frame_is_written_into_its_folder_alone(stored: Path, tmp_path: Path, name: str) -> None:
+    scene = load_scene(stored)
+    renamed = replace(scene, frames=(replace(scene.frames[0], name=name), *scene.frames[1:]))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="expected a name that a file can have"):
+        save_scene(renamed, tmp_path / "again")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_a_killed_save_leaves_nothing_that_looks_whole(
@@ -82,6 +93,27 @@ def test_a_record_with_a_field_lost_is_refused(stored: Path, key: str) -> None:
         load_scene(stored)
     path.write_text("[]")
     with pytest.raises(ValueError, match="has format 'list'"):
+        load_scene(stored)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "word"),
+    [
+        ("align", [[1, 0], [0, 1]], "align is .*, expected 4x4 finite numbers"),
+        ("depth_intrinsics", [[1, 0, 0], [0, float("nan"), 0], [0, 0, 1]], "depth_intrinsics is .*3x3 finite"),
+        ("color_size", [64, 0], "color_size is .*, expected a width and a height"),
+        ("depth_scale", "1000", "depth_scale is '1000', expected a number above 0"),
+        ("frames", [{"name": "1", "color": "/etc/passwd"}], "color is '/etc/passwd', expected a path within"),
+        ("frames", [{"name": "1", "color": "color/../../a.png"}], "color is .*, expected a path within"),
+        ("frames", [{"name": "1", "pose": [[1, 0, 0, 0]] * 3 + [[1, 0]]}], "pose is .*, expected 4x4 finite numbers"),
+        ("frames", [5], "damaged"),
+        ("frames", 5, "damaged"),
+    ],
+)
+def test_a_record_with_a_field_of_another_kind_is_refused(stored: Path, key: str, value: object, word: str) -> None:
+    path = stored / "scene.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(ValueError, match=word):
         load_scene(stored)
 
 

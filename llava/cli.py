@@ -82,11 +82,31 @@ def doctor(data: Positional[Path] = Path("data")) -> None:
         sys.exit(1)
 
 
+def import_(capture: Path, out: Path, up: tuple[float, float, float] | None = None) -> None:
+    """Make a scene of your own scan: recognised, checked, upright, walls on the axes, in metres.
+
+    Args:
+        capture: a file or folder of any known format; a wrong one lists them all.
+        out: folder to write.
+        up: where up is in the capture's own world, e.g. 0 1 0; default: what the capture says, else its floor.
+    """
+    from llava.captures.importing import import_scene
+
+    scene = import_scene(capture, out, up)
+    for drop in scene.dropped[:10]:
+        print(f"dropped {drop.name}: {drop.reason}")
+    if len(scene.dropped) > 10:
+        print(f"... and {len(scene.dropped) - 10} more")
+    for doubt in scene.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(f"{out}: {len(scene.frames)} frames, {len(scene.dropped)} dropped; up: {scene.up or 'not known'}")
+
+
 def scene_info(path: Path) -> None:
     """Describe a capture: frames kept and dropped, sizes, depth range, extent.
 
     Args:
-        path: a capture folder (ScanNet posed_images, a posed folder such as 7-Scenes, or a stored scene).
+        path: a capture that can be read where it lies, or a stored scene.
     """
     from llava.captures.check import info
 
@@ -301,6 +321,7 @@ VERBS = (
     Verb("rooms show", rooms_show),
     Verb("prepare", prepare),
     Verb("doctor", doctor),
+    Verb("import", import_),
     Verb("scene info", scene_info),
     Verb("scene store", scene_store),
     Verb("sample", sample),

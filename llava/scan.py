@@ -20,6 +20,7 @@ from llava.captures import open_scene
 from llava.captures.pixels import load_views
 from llava.captures.scannet import SPLITS, read_align, read_data_scene
 from llava.captures.settle import settle
+from llava.captures.upright import upright
 from llava.data.chat import COORD, GROUND, SCENE
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
 from llava.frames import sample
@@ -199,7 +200,7 @@ def check_words(text: str) -> None:
 
 
 def _open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
-    """A scene as models expect it, walls on the axes and floor at 0, with the kind of boxes it brings and these.
+    """A scene as models expect it (upright, walls on the axes, floor at 0), with the kind of boxes it brings and these.
 
     A scene of a prepared data folder brings boxes, a detector's or else the true ones, and stands in their world.
     """
@@ -209,7 +210,7 @@ def _open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
         brought = _brought_boxes(data, name)
         if brought is not None and read_align(data, place.name) is not None:
             return read_data_scene(data, name), brought
-    return settle(open_scene(folder)), None
+    return settle(upright(open_scene(folder))), None
 
 
 def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:

@@ -108,9 +108,11 @@ def scene_info(path: Path) -> None:
     Args:
         path: a capture that can be read where it lies, or a stored scene.
     """
-    from llava.captures.check import info
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import describe
 
-    info(path)
+    print(describe(check(open_scene(path))))
 
 
 def scene_store(path: Path, out: Path) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 READERS = (
     "store",
     "scannet",
+    "tum",
+    "redwood",
+    "pose_list",
     "posed_folder",
     "sens_video",
 )

@@ -16,6 +16,7 @@ from llava.captures import find_reader
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
 from llava.captures.store import check_new, load_scene, save_scene
+from llava.captures.upright import upright
 from llava.resumable import only_one
 from llava.types import Dropped, Scene
 
@@ -38,7 +39,7 @@ def import_scene(path: str | Path, out: str | Path, up: Sequence[float] | None =
     check_new(out)
     reader = find_reader(path)
     with _scratch(out) as scratch:
-        scene = settle(decodable(reader.read(path, scratch)))
+        scene = settle(upright(decodable(reader.read(path, scratch)), up))
         save_scene(scene, out, scratch)
     return load_scene(out)
 

@@ -13,14 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
-from llava.geometry.camera import scale_intrinsics
+from llava.captures.gather import INTRINSICS, Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
 NAME = "posed folder (7-Scenes)"
 LAYOUT = "camera-intrinsics.txt, frame-NNNNNN.{color.jpg,depth.png,pose.txt}"
 PACKED = False
-INTRINSICS = "camera-intrinsics.txt"
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
@@ -51,7 +49,7 @@ def read(path: Path, _scratch: Path) -> Scene:
         frames=gathered.frames,
         color_size=gathered.color_size,
         depth_size=gathered.depth_size,
-        color_intrinsics=scale_intrinsics(depth_k, gathered.depth_size, gathered.color_size),
+        color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,

@@ -70,7 +70,7 @@ def find(
     scan.check_finds()
     found = scan.find(description)
     content = write_found(scan, description, found, out)
-    _tell(content, "\n".join([told(found), *content["files"].values()]), as_json)
+    _tell(content, "\n".join([told(scan, found), *content["files"].values()]), as_json)
 
 
 def describe(

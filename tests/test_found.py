@@ -73,7 +73,7 @@ def test_nothing_found_leaves_nothing_of_an_earlier_search(scan: Scan, found: li
     content = write_found(scan, "a unicorn", [], tmp_path)
     assert content["found"] == [] and list(content["files"]) == ["json"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["found.json", "mine.txt"]
-    assert told([]) == "nothing in the scan is like that"
+    assert told(scan, []) == "nothing in the scan is like that"
 
 
 def test_the_best_frames_show_the_boxes_in_their_colours(scan: Scan, found: list[Found], tmp_path: Path) -> None:
@@ -85,6 +85,6 @@ def test_the_best_frames_show_the_boxes_in_their_colours(scan: Scan, found: list
         assert picture.format == "PNG" and picture.width >= 448
 
 
-def test_boxes_in_words(found: list[Found]) -> None:
-    first, second = told([Found(np.array([1, -2, 0.5, 1, 1, 1]), 0.876), found[0]]).splitlines()
+def test_boxes_in_words(scan: Scan, found: list[Found]) -> None:
+    first, second = told(scan, [Found(np.array([1, -2, 0.5, 1, 1, 1]), 0.876), found[0]]).splitlines()
     assert first == "1: 88%, at (1.00, -2.00, 0.50), 1.00 x 1.00 x 1.00 m" and second.startswith("2: 30%, at (")

@@ -23,7 +23,7 @@ from llava.captures.settle import settle
 from llava.captures.upright import upright
 from llava.data.chat import COORD, GROUND, SCENE
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
-from llava.frames import sample
+from llava.frames import read_selection, sample
 from llava.loading import load_checkpoint
 from llava.metrics.grounding import close_objects, probabilities
 from llava.session import look
@@ -69,10 +69,11 @@ class Scan:
         """
         self.checkpoint, self.folder = Path(checkpoint), Path(scene)
         self._answerer, self.recipe = load_checkpoint(self.checkpoint)
-        self._answerer.model.eval()
         looked = look(self.recipe, strategy, frames)
-        self.scene, self._brought = _open_settled(self.folder)
-        self.chosen = sample(self.scene, looked.strategy, looked.max_frames, threads=os.cpu_count() or 1)
+        self._opened = _open(self.folder)
+        self.scene, selection = self._opened.scene, self._opened.selection
+        threads = os.cpu_count() or 1
+        self.chosen = sample(self.scene, looked.strategy, looked.max_frames, selection, threads=threads)
 
     @cached_property
     def views(self) -> Views:
@@ -88,18 +89,18 @@ class Scan:
 
     @property
     def boxes_from(self) -> str:
-        """Where `boxes` come from."""
-        return "none" if self._brought is None else self._brought[0]
+        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones) or "none"."""
+        return self._opened.boxes_from
 
-    @cached_property
+    @property
     def boxes(self) -> np.ndarray:
         """(n, 6) float32, world metres: the boxes that are chosen from."""
-        return NO_BOXES if self._brought is None else self._brought[1]
+        return self._opened.boxes
 
     def ask(self, question: str) -> str:
         """The answer in words. ValueError: the question is empty, or holds a mark of the prompt's own."""
         check_words(question)
-        return self._tell("scanqa", f" {question}{scanqa.INSTRUCTION}")
+        return self._tell("scanqa", f" {question.strip()}{scanqa.INSTRUCTION}")
 
     def find(self, description: str) -> list[Found]:
         """The boxes that a description is about, best first: none, one or many.
@@ -112,7 +113,7 @@ class Scan:
         """
         check_words(description)
         self.check_finds()
-        text = f"{multi3drefer.QUESTION}{description.capitalize()}{multi3drefer.HINT}"
+        text = f"{multi3drefer.QUESTION}{description.strip().capitalize()}{multi3drefer.HINT}"
         asked = Sample(0, "multi3drefer", self.scene.name, text, None, boxes=np.empty((0, 6)))
         found = self._answer(self._seen_with_boxes, asked)
         shares = probabilities(found.scores, found.temperature)
@@ -199,26 +200,39 @@ def check_words(text: str) -> None:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 
 
-def _open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
-    """A scene as models expect it (upright, walls on the axes, floor at 0), with the kind of boxes it brings and these.
+@dataclass(frozen=True)
+class _Opened:
+    """A scene as models expect it, upright, walls on the axes and floor at 0, and what it brings."""
 
-    A scene of a prepared data folder brings boxes, a detector's or else the true ones, and stands in their world.
+    scene: Scene
+    boxes: np.ndarray
+    boxes_from: str
+    selection: dict[str, Any] | None = None  # of frames, made beforehand
+
+
+def _open(folder: Path) -> _Opened:
+    """A scan of one's own is turned upright and settled.
+
+    A scene of a prepared data folder that brings boxes, a detector's or else the true ones, stands in their world, and
+    is seen as benchmarks see it.
     """
     place = folder.resolve()
     if place.parent.name == "posed_images" and len(place.parents) > 2:
         data, name = place.parents[2], f"{place.parents[1].name}/{place.name}"
         brought = _brought_boxes(data, name)
         if brought is not None and read_align(data, place.name) is not None:
-            return read_data_scene(data, name), brought
-    return settle(upright(open_scene(folder))), None
+            path = data / "metadata" / "scannet_select_frames.json"
+            selection = read_selection(path).get(name) if path.exists() else None
+            return _Opened(read_data_scene(data, name), *brought, selection)
+    return _Opened(settle(upright(open_scene(folder))), NO_BOXES, "none")
 
 
-def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:
+def _brought_boxes(data: Path, name: str) -> tuple[np.ndarray, str] | None:
     for kind, split in product(("pred", "gt"), SPLITS):
         if (data / "metadata" / f"scannet_{split}_{kind}_box.json").exists():
             boxes = read_boxes(data, split, kind).get(name)
             if boxes is not None:
-                return kind, np.array(boxes, dtype=np.float32).reshape(-1, 6)
+                return np.array(boxes, dtype=np.float32).reshape(-1, 6), kind
     return None
 
 

@@ -21,6 +21,8 @@ from llava.model.checkpoint import save
 from llava.recipes import Recipe, new_model
 from llava.resumable import read_json, write_json
 from llava.scan import Scan
+from llava.tasks import TASKS, scanqa
+from llava.train import scene_source
 from llava.types import Sample
 
 SEVEN_SCENES = Path(__file__).resolve().parents[2] / "shared/real/7scenes"
@@ -126,6 +128,31 @@ def test_a_scan_in_a_data_folder_brings_its_boxes(scan: Scan, rooms_data: Path, 
     np.testing.assert_allclose(scan.boxes, pred, atol=1e-6)
     assert scan.boxes_from == "pred"
     np.testing.assert_array_equal(scan.scene.align, read_align(rooms_data, "scene0000_00"))
+
+
+def test_a_scan_in_a_data_folder_is_asked_as_benchmarks_ask(
+    scan: Scan, talkative_checkpoint: Path, rooms_data: Path
+) -> None:
+    """The same frames, boxes and words, so the same answers."""
+    answerer, recipe = load_checkpoint(talkative_checkpoint)
+    scene = scene_source(rooms_data, "train", recipe, "pred", "float32").load(scan.scene.name)
+    first = [sample for task in TASKS.values() for sample in task.samples(rooms_data, "train")[:3]]
+    asked = [sample for sample in first if sample.scene == scan.scene.name]
+    assert {sample.task for sample in asked} >= {"scanqa", "scan2cap", "multi3drefer"}
+    for sample in asked:
+        predicted = answerer.answer(scene, [sample])[0]
+        if sample.task == "scanqa":
+            assert scan.ask(sample.question.removesuffix(scanqa.INSTRUCTION)) == predicted.text
+        elif sample.task == "scan2cap":
+            assert scan.describe(*sample.coord[:3]) == predicted.text
+        elif sample.task == "multi3drefer":
+            chosen = close_objects(predicted.scores, predicted.temperature)
+            found = scan.find(sample.question.split("\n")[1])
+            np.testing.assert_array_equal([one.box for one in found], predicted.objects[chosen].reshape(len(found), 6))
+        "scanqa",
+        "scan2cap",
+        "multi3drefer",
+    }
 
 
 def test_points_go_to_the_captures_world_and_back(talkative_checkpoint: Path, alone: Path) -> None:

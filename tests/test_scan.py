@@ -149,7 +149,6 @@ def test_a_scan_in_a_data_folder_is_asked_as_benchmarks_ask(
             chosen = close_objects(predicted.scores, predicted.temperature)
             found = scan.find(sample.question.split("\n")[1])
             np.testing.assert_array_equal([one.box for one in found], predicted.objects[chosen].reshape(len(found), 6))
-        ("scanqa",)
 
 
 def test_points_go_to_the_captures_world_and_back(talkative_checkpoint: Path, alone: Path) -> None:

@@ -26,6 +26,7 @@ from llava.data.scenes import SceneInputs, no_views, scene_inputs
 from llava.frames import read_selection, sample
 from llava.loading import load_checkpoint
 from llava.metrics.grounding import close_objects, probabilities
+from llava.proposals import propose
 from llava.session import look
 from llava.tasks import TASKS, multi3drefer, scan2cap, scanqa
 from llava.tasks.task import read_boxes
@@ -89,13 +90,13 @@ class Scan:
 
     @property
     def boxes_from(self) -> str:
-        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones) or "none"."""
-        return self._opened.boxes_from
+        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones), or "proposals" of our own."""
+        return "proposals" if self._opened.brought is None else self._opened.brought[0]
 
-    @property
+    @cached_property
     def boxes(self) -> np.ndarray:
-        """(n, 6) float32, world metres: the boxes that are chosen from."""
-        return self._opened.boxes
+        """(n, 6) float32, world metres: the boxes that are chosen from. Own proposals are made when they are needed."""
+        return propose(self.scene) if self._opened.brought is None else self._opened.brought[1]
 
     def ask(self, question: str) -> str:
         """The answer in words. ValueError: the question is empty, or holds a mark of the prompt's own."""
@@ -205,8 +206,7 @@ class _Opened:
     """A scene as models expect it, upright, walls on the axes and floor at 0, and what it brings."""
 
     scene: Scene
-    boxes: np.ndarray
-    boxes_from: str
+    brought: tuple[str, np.ndarray] | None = None  # boxes (n, 6), and whose they are; None: it brings none
     selection: dict[str, Any] | None = None  # of frames, made beforehand
 
 
@@ -223,16 +223,16 @@ def _open(folder: Path) -> _Opened:
         if brought is not None and read_align(data, place.name) is not None:
             path = data / "metadata" / "scannet_select_frames.json"
             selection = read_selection(path).get(name) if path.exists() else None
-            return _Opened(read_data_scene(data, name), *brought, selection)
-    return _Opened(settle(upright(open_scene(folder))), NO_BOXES, "none")
+            return _Opened(read_data_scene(data, name), brought, selection)
+    return _Opened(settle(upright(open_scene(folder))))
 
 
-def _brought_boxes(data: Path, name: str) -> tuple[np.ndarray, str] | None:
+def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:
     for kind, split in product(("pred", "gt"), SPLITS):
         if (data / "metadata" / f"scannet_{split}_{kind}_box.json").exists():
             boxes = read_boxes(data, split, kind).get(name)
             if boxes is not None:
-                return np.array(boxes, dtype=np.float32).reshape(-1, 6), kind
+                return kind, np.array(boxes, dtype=np.float32).reshape(-1, 6)
     return None
 
 

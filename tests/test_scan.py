@@ -18,6 +18,7 @@ from llava.data.scenes import scene_inputs
 from llava.loading import load_checkpoint
 from llava.metrics.grounding import close_objects, probabilities
 from llava.model.checkpoint import save
+from llava.proposals import propose
 from llava.recipes import Recipe, new_model
 from llava.resumable import read_json, write_json
 from llava.scan import Scan
@@ -128,6 +129,14 @@ def test_a_scan_in_a_data_folder_brings_its_boxes(scan: Scan, rooms_data: Path, 
     np.testing.assert_allclose(scan.boxes, pred, atol=1e-6)
     assert scan.boxes_from == "pred"
     np.testing.assert_array_equal(scan.scene.align, read_align(rooms_data, "scene0000_00"))
+
+
+def test_a_scan_of_ones_own_is_given_proposals(talkative_checkpoint: Path, alone: Path) -> None:
+    scan = Scan(talkative_checkpoint, alone)
+    np.testing.assert_array_equal(scan.boxes, propose(scan.scene))
+    assert len(scan.boxes) > 0 and scan.boxes_from == "proposals"
+    places = {tuple(box) for box in scan.boxes}
+    assert {tuple(one.box) for one in scan.find("a chair")} <= places
 
 
 def test_a_scan_in_a_data_folder_is_asked_as_benchmarks_ask(

@@ -73,6 +73,7 @@ def test_warnings_go_to_stderr(llava, capture: Path, tmp_path: Path) -> None:
     out, err = llava("ask", "What is red?", "--json", scene=wall)
     told = [line for line in err.splitlines() if line.startswith("warning")]
     assert len(told) == 1 and "nothing says which way is up" in told[0] and json.loads(out)["scene"] == str(wall)
+    assert "no object was made out in the scan" in llava("find", "a chair", scene=wall)[0]
 
 
 def test_a_point_in_the_captures_own_world(llava) -> None:

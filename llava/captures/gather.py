@@ -15,6 +15,7 @@ from llava.types import Dropped, Frame
 
 INTRINSICS = "camera-intrinsics.txt"
 KINECT = (640, 480)  # (width, height)
+SAME_SHAPE = 0.02  # of the ratio of width to height; sizes are rounded
 CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
 
 
@@ -40,6 +41,16 @@ class Gathered:
     def color_intrinsics(self, depth_k: np.ndarray) -> np.ndarray:
         """(3, 3) of the pictures where the depth is registered to them, with the intrinsics (3, 3) of the depth."""
         return scale_intrinsics(depth_k, self.depth_size, self.color_size)
+
+    def unlike_shapes(self) -> tuple[str, ...]:
+        """The doubt about depth that should be registered to the pictures and cannot be, as their shapes differ."""
+        (width, height), (across, down) = self.color_size, self.depth_size
+        if abs(width * down / (height * across) - 1) < SAME_SHAPE:
+            return ()
+        return (
+            f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, but "
+            "are laid over each other: register the depth to the colour when you record",
+        )
 
 
 def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:

@@ -29,7 +29,7 @@ POSES = "pose.txt"
 SLAMBOOK = (518.0, 519.0, 325.5, 253.5)  # fx fy cx cy, which the book has in its programs and not beside the images
 DEPTH = (".png", ".pgm", ".pgm.gz")
 PGM = re.compile(rb"P5(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)(?:\s|#[^\n]*\n)+(\d+)\s")
-MOST_BYTES = 1 << 27  # of a depth image; what unpacks to more is no image
+MOST_BYTES = 1 << 26  # of a depth image; what unpacks to more is no image
 
 
 def fits(path: Path) -> bool:
@@ -69,7 +69,7 @@ def read(path: Path, scratch: Path) -> Scene:
         color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         dropped=gathered.dropped,
-        doubts=doubts,
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

@@ -62,7 +62,7 @@ def read(path: Path, _scratch: Path) -> Scene:
         color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         dropped=gathered.dropped,
-        doubts=doubts,
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

@@ -89,7 +89,7 @@ def read(path: Path, _scratch: Path) -> Scene:
         depth_scale=UNITS,
         up=MOCAP if np.mean(tilts) < HELD_UPRIGHT else None,
         dropped=gathered.dropped,
-        doubts=doubts,
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

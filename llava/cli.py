@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from llava import processes
+from llava import processes, scan_verbs
 from llava.complaints import complaints
 
 # Heavy imports belong into the functions: `llava --help` must not pay for torch.
@@ -278,21 +278,6 @@ def report(
     print(report_run(checkpoint, strategy, frames, data, results, split, boxes, limit, compat))
 
 
-def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
-    """Ask a question about a capture.
-
-    Args:
-        checkpoint: folder made by `llava train`.
-        scene: a capture folder.
-        question: in plain words.
-        strategy: frame sampling; default: as in training.
-        frames: at most so many; default: as in training.
-    """
-    from llava.session import ask_scene
-
-    print(ask_scene(checkpoint, scene, question, strategy, frames))
-
-
 def export(
     checkpoint: Path,
     out: Path,
@@ -384,7 +369,10 @@ VERBS = (
     Verb("eval", evaluate, spread=True),
     Verb("score", score),
     Verb("report", report),
-    Verb("ask", ask),
+    Verb("ask", scan_verbs.ask),
+    Verb("find", scan_verbs.find),
+    Verb("describe", scan_verbs.describe),
+    Verb("chat", scan_verbs.chat),
     Verb("export", export),
     Verb("cache clear", cache_clear),  # before `cache`: the first that fits is taken
     Verb("cache", cache),

@@ -261,7 +261,7 @@ def test_depth_in_other_units_is_noticed(capture, tmp_path: Path, capsys: pytest
         room_walk().save_depth(index, file, units=1000)
     main(["import", str(path), str(tmp_path / "wrong")])
     captured = capsys.readouterr()
-    assert "if a metre is 1000 depth units (not 5000): the capture is read wrongly" in captured.err
+    assert "if a metre is 1000 depth units, not 5000 (--depth-units): the capture is read wrongly" in captured.err
     assert "wrong: 12 frames, 0 dropped; up: the motion capture's frame" in captured.out
     main(["import", str(path), str(tmp_path / "right"), "--depth-units", "1000", "--up", "0", "-0.0", "1"])
     captured = capsys.readouterr()

@@ -43,7 +43,7 @@ def train_and_evaluate(
     def one(arm: Arm, seed: int) -> dict[str, float]:
         checkpoint = out / "checkpoints" / f"{arm.name}-{seed}"
         settings = ["--train.seed", str(seed), "--train.threads", "1", *arm.train]
-        _llava(["train", recipe, "--data", data, "--out", checkpoint, *settings], checkpoint.with_suffix(".log"))
+        run_llava(["train", recipe, "--data", data, "--out", checkpoint, *settings], checkpoint.with_suffix(".log"))
         return _score(arm, checkpoint, data, out / "results" / checkpoint.name)
 
     todo = [(arm, seed) for seed in seeds for arm in arms]
@@ -68,7 +68,7 @@ def _in_parallel(one: Callable[..., dict], todo: Sequence[tuple], jobs: int, tit
 
 
 def _score(arm: Arm, checkpoint: Path, data: Path, results: Path) -> dict[str, float]:
-    _llava(["eval", checkpoint, "--data", data, "--results", results, *arm.evaluate], results.with_suffix(".log"))
+    run_llava(["eval", checkpoint, "--data", data, "--results", results, *arm.evaluate], results.with_suffix(".log"))
     found = {}
     for benchmark, names in SCORES.items():
         (path,) = [p for p in (results / benchmark).glob("*.json") if not p.name.endswith(".run.json")]
@@ -77,7 +77,8 @@ def _score(arm: Arm, checkpoint: Path, data: Path, results: Path) -> dict[str, f
     return found
 
 
-def _llava(arguments: Sequence[str | Path], log: Path) -> None:
+def run_llava(arguments: Sequence[str | Path], log: Path) -> None:
+    """Run `llava` with these arguments and one thread; what it says goes to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         subprocess.run(

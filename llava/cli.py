@@ -216,8 +216,8 @@ def evaluate(
         data: data folder; default: the one of the recipe.
         results: folder for answers and scores.
         split: val, or test where there is one.
-        boxes: gt, pred, gt+pred or none: the boxes to choose from; default: as the recipe says. Scan2Cap asks at the
-            boxes that its records hold, whatever is offered.
+        boxes: gt, pred, gt+pred, own or none: the boxes to choose from; own: our own proposals, which need no detector;
+            default: as the recipe says. Scan2Cap asks at the boxes that its records hold, whatever is offered.
         limit: only the first so many scenes.
         compat: video3d asks as the published scores were made; default: as the recipe says.
         kv_memory: what the questions that are answered together may take of the device's memory, e.g. 16GB; default:

@@ -15,7 +15,7 @@ class DataConfig:
     tasks: tuple[str, ...] = ("scanrefer", "multi3drefer", "scan2cap", "scanqa", "sqa3d")
     strategy: str = "mc"  # frame sampling, in training and (unless told otherwise) in evaluation
     max_frames: int = 32
-    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred
+    train_boxes: str = "gt"  # boxes to choose from in training: gt | pred | gt+pred | own
     eval_boxes: str = "pred"
     blind: bool = False  # ask without showing the scene: the baseline every score is compared with
 

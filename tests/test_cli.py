@@ -195,7 +195,7 @@ def test_training_from_the_command_line(train_tiny: list[str], tmp_path: Path, m
         ("--data.tasks scanqua", "unknown task 'scanqua': choose one of "),
         (
             "--data.train-boxes prde",
-            "unknown boxes 'prde': choose one of gt, pred, gt+pred, none; did you mean 'pred'?",
+            "unknown boxes 'prde': choose one of gt, pred, gt+pred, own, none; did you mean 'pred'?",
         ),
         ("--train.tune", "train.tune names no part, so nothing would learn; the parts are tower, projector, "),
         ("--train.tune heads", "unknown part heads; the parts are tower, projector, language, positions, head"),
@@ -230,7 +230,7 @@ def test_one_training_a_folder(fails, train_tiny: list[str]) -> None:
     ("args", "message"),
     [
         ("--strategy mc-ratio59", "unknown sampling strategy 'mc-ratio59': choose one of "),
-        ("--boxes proposals", "unknown boxes 'proposals': choose one of gt, pred, gt+pred, none"),
+        ("--boxes proposals", "unknown boxes 'proposals': choose one of gt, pred, gt+pred, own, none"),
         ("--split test --tasks sqa3d", "sqa3d_test_llava_style.json is missing"),
         ("--split test --tasks scanqa", "scanqa has no split 'test': choose one of train, val"),
         ("--tasks scanrefer sqa", "unknown task 'sqa'"),

@@ -15,6 +15,7 @@ from concurrent.futures import Executor
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from llava.types import Scene
 
 SETTLED = 2.0  # seconds; a file written since then may be written again within one tick of the file system's clock
 PACKAGE = Path(__file__).resolve().parents[1]
+PROPOSING = ("captures/*.py", "geometry/*.py", "proposals/*.py")
 CODE = ("captures/*.py", "frames/*.py", "geometry/*.py", "data/scenes.py", "data/scene_keys.py")
 
 
@@ -44,6 +46,14 @@ def settings_digest(processor: Callable, look: dict[str, Any]) -> str | None:
     except (OSError, TypeError):
         return None
     return _digest(settings.encode(), _code_digest(source).encode(), f"{PIL.__version__} {np.__version__}".encode())
+
+
+def proposing_digest() -> str:
+    """A digest of the code that proposes boxes for a scene."""
+    versions = " ".join([PIL.__version__, np.__version__, version("scipy")])
+    return _digest(
+        digest(sorted(path for pattern in PROPOSING for path in PACKAGE.glob(pattern))).encode(), versions.encode()
+    )
 
 
 def folder_stamp(settings: str, folder: Path, parts: Sequence[bytes]) -> str | None:

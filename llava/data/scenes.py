@@ -20,10 +20,11 @@ from llava.captures.pixels import load_views
 from llava.captures.scannet import data_align, data_scene_folder, posed_images_folder, read_data_scene
 from llava.data.cache import Cache, open_cache
 from llava.data.compat import Precision
-from llava.data.scene_keys import content_key, folder_stamp, settings_digest
+from llava.data.scene_keys import content_key, folder_stamp, proposing_digest, settings_digest
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
+from llava.proposals import propose
 from llava.resumable import read_json
 from llava.types import Views
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from llava.types import Scene
 
-BOXES = ("gt", "pred", "gt+pred", "none")
+BOXES = ("gt", "pred", "gt+pred", "own", "none")
 MEMORY = 2 << 30  # bytes of pixels that a source remembers; those that are mapped from the cache cost less
 
 
@@ -129,7 +130,8 @@ class SceneSource:
         if self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {self.max_frames}")
         canonical_strategy(self.strategy)  # an unknown one is an error here, not in a worker that loads scenes
-        self._boxes = {kind: self._read_boxes(kind) for kind in self.boxes.split("+") if kind != "none"}
+        kinds = [kind for kind in self.boxes.split("+") if kind != "none"]
+        self._boxes = {kind: {} if kind == "own" else self._read_boxes(kind) for kind in kinds}
         selection = self.root / "metadata" / "scannet_select_frames.json"
         self._selection = read_selection(selection) if selection.exists() else {}
         self.load = self._remembering()
@@ -149,10 +151,23 @@ class SceneSource:
         """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry."""
         found = []
         for kind, boxes in self._boxes.items():
+            if kind == "own" and name not in boxes:
+                boxes[name] = self._proposed(name)
             if name not in boxes:
                 raise ValueError(f"scene {name!r} has no {kind} boxes in {self._box_file(kind)}: run `llava prepare`")
             found.extend(boxes[name])
         return np.array(found, dtype=np.float32).reshape(-1, 6)
+
+    def _proposed(self, name: str) -> list[list[float]]:
+        """Our own proposals of a scene, which takes seconds: noted in the cache."""
+        folder = data_scene_folder(self.root, name)
+        stamp = folder_stamp(proposing_digest(), folder, [data_align(self.root, folder.name).tobytes()])
+        note = self._cache.recall(stamp) if stamp else None
+        if note is None:
+            note = {"boxes": propose(read_data_scene(self.root, name)).tolist()}
+            if stamp:
+                self._cache.note(stamp, note)
+        return note["boxes"]
 
     @cached_property
     def _cache(self) -> Cache:

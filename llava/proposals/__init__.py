@@ -13,12 +13,14 @@ from llava.proposals.shell import Shell, Wall, find_shell
 from llava.types import Scene
 
 MOST = 120  # boxes of a scene
-LEAST_CONTRAST = 0.0  # metres, see `Regions.contrast`
+LEAST_CONTRAST = 0.25  # metres, see `Regions.contrast`
 ALIKE = 0.5  # IoU from which two boxes are taken for the same thing
 LEAST_AREA = 0.015  # square metres of surface seen: a cup
 CLEAR = 0.03  # metres off floor, ceiling and walls from which a point is of something else
 STANDS = 0.15  # metres above the floor up to which a thing stands on it: feet are thin and dark
 LEANS = 0.1  # metres off a wall up to which a thing touches it: its back is not seen
+HANGS = 0.25  # metres off a wall up to which what touches it needs no stand
+LEVEL = 0.7  # upward part of a normal from which a surface holds things up
 WALL_BAND = (-0.06, 0.12)  # metres off a wall within which a thing hangs on it
 WALL_SHARE = 0.5  # of the points on a wall: what has more is the wall
 FLAT = 0.03  # metres, the least depth of what hangs on a wall
@@ -76,16 +78,16 @@ def _standing(cloud: Cloud, shell: Shell, cues: Cues) -> tuple[np.ndarray, np.nd
 
 
 def _support(cloud: Cloud, shell: Shell, low: np.ndarray, high: np.ndarray) -> float:
-    """Height of what lies below a thing that nothing touches, or its own where it hangs on a wall.
+    """Height of the surface that holds up a thing that nothing touches; its own where it hangs on a wall.
 
-    Nothing floats: a stem or leg that is too thin for the depth camera holds it up.
+    Nothing floats: a stem or leg that is too thin for the depth camera stands between.
     """
-    middle = (low + high) / 2
+    ends, middle = np.stack([low, high]), (low + high) / 2
     for wall in shell.walls:
-        if wall.spans(middle[None], LEANS)[0] and wall.offset(np.stack([low, high])).min() < LEANS:
+        if wall.spans(middle[None], LEANS)[0] and wall.offset(ends).min() < LEANS and wall.offset(ends).max() < HANGS:
             return float(low[2])
     below = np.all(np.abs(cloud.points[:, :2] - middle[:2]) < (high - low)[:2] / 4, axis=1)
-    below &= cloud.points[:, 2] < low[2]
+    below &= (cloud.points[:, 2] < low[2]) & (cloud.normals[:, 2] > LEVEL)
     return float(cloud.points[below, 2].max(initial=shell.floor))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from llava.proposals.fusion import Cloud
 
@@ -82,13 +81,15 @@ def _ceiling(cloud: Cloud, floor: float) -> float:
 
 def _walls(cloud: Cloud, axis: int, sign: int, floor: float, ceiling: float) -> list[Wall]:
     """The walls that face along ``sign`` of an axis, the outermost first."""
+    from scipy.ndimage import maximum_filter1d
+
     facing = sign * cloud.normals[:, axis] > FACING
     points = cloud.points[facing]
     if len(points) == 0:
         return []
     at = sign * points[:, axis]
     counts, start = _layers(at)
-    peaks = np.flatnonzero((counts == ndimage.maximum_filter1d(counts, 7)) & (counts * cloud.voxel**2 > WALL_AREA))
+    peaks = np.flatnonzero((counts == maximum_filter1d(counts, 7)) & (counts * cloud.voxel**2 > WALL_AREA))
     found: list[Wall] = []
     for peak in peaks:
         place = _refined(at, start + (peak + 0.5) * LAYER)
@@ -111,4 +112,4 @@ def _layers(values: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _refined(values: np.ndarray, near: float) -> float:
-    return float(np.median(values[np.abs(values - near) < 1.5 * LAYER]))
+    return float(np.median(values[np.abs(values - near) < 2 * LAYER]))

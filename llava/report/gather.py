@@ -100,7 +100,9 @@ def statement(results: Sequence[Result]) -> list[tuple[str, str]]:
     for key, word in words.items():
         values: dict[str, list[str]] = {}
         for result in results:
-            values.setdefault(str(result.conditions.get(key, "not stated")), []).append(result.task.name)
+            value = str(result.conditions.get(key, "not stated"))
+            said = "own proposals" if (key, value) == ("boxes", "own") else value
+            values.setdefault(said, []).append(result.task.name)
         text = next(iter(values)) if len(values) == 1 else "; ".join(f"{v} ({', '.join(t)})" for v, t in values.items())
         lines.append((word, text))
     if any(result.conditions.get("blind") for result in results):

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -160,6 +160,9 @@ class SceneSource:
 
     @cached_property
     def _settings(self) -> str | None:
+        """By what is kept of this way of looking is known; None where nothing is kept."""
+        if not self._cache.most_bytes:
+            return None
         look = {name: vars(self)[name] for name in ("strategy", "max_frames", "image_size", "measured", "precision")}
         return settings_digest(self.processor, look)
 
@@ -167,7 +170,7 @@ class SceneSource:
         """Look in the cache for the features of that tower, and give them with a scene; False where nothing is kept."""
         self._tower = tower
         self.load.cache_clear()
-        return self._settings is not None and self._cache.most_bytes > 0
+        return self._settings is not None
 
     def keep_features(self, name: str, features: torch.Tensor) -> bool:
         """Keep what the tower of ``use_features`` makes of a scene that was loaded; False where that cannot be done."""
@@ -188,16 +191,16 @@ class SceneSource:
         objects = self.objects(name)
         stamp = self._stamp(folder, name, objects)
         note = self._cache.recall(stamp) if stamp else None
-        kept = self._cache.read(note["key"]) if note else None
+        kept = self._cache.read(note["key"]) if note and "key" in note else None
         if kept is None:
             kept, note = self._provide(name, objects)
-            if stamp:
+            if stamp and "key" in note:
                 self._cache.note(stamp, note)
-        if note["dropped"]:
-            self._tell_dropped(name, **note["dropped"])
+        if "dropped" in note:
+            self._tell_dropped(name, note["dropped"])
         masks = kept.pop("object_masks")
         tokens = self.processor.num_tokens(kept)
-        if note["key"]:
+        if "key" in note:
             self._keys[name] = note["key"]
             if self._tower:
                 kept |= self._cache.read(self._features_key(note["key"])) or {}
@@ -210,21 +213,27 @@ class SceneSource:
         parts = [data_align(self.root, folder.name).tobytes(), choice, objects.tobytes()]
         return folder_stamp(self._settings, folder, parts)
 
-    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """A scene's tensors by content, computed where the cache has none, and what is to be noted of it."""
         import torch
 
         scene = read_data_scene(self.root, name)
         chosen = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            key = self._settings and content_key(self._settings, scene, chosen, objects, pool)
+
+            def current_key() -> str | None:
+                return self._settings and content_key(self._settings, scene, chosen, objects, pool)
+
+            key = current_key()
             kept = self._cache.read(key) if key else None
             if kept is None:
                 computed = self._computed(scene, chosen, objects, pool)
                 kept = {**computed.inputs, "object_masks": computed.object_masks}
+                if key != current_key():
+                    key = None  # a file was written to before it was decoded: whose content this is nobody knows
                 if key and self._cache.write(key, kept, self._about(scene, chosen)):
                     kept = self._cache.read(key) or kept  # pages that all processes share, in place of our own memory
-        return kept, {"key": key, "dropped": _dropped(scene)}
+        return kept, ({"key": key} if key else {}) | _dropped(scene)
 
     def _computed(self, scene: Scene, chosen: Sequence[int], objects: np.ndarray, pool: Executor) -> SceneInputs:
         """One view at a time, from the file to what the model reads: what is large in between stays small."""
@@ -240,15 +249,12 @@ class SceneSource:
         look = f"{self.strategy}, at most {self.max_frames} views of {self.image_size} pixels, {self.boxes} boxes"
         return {"scene": scene.name, "look": look, "frames": " ".join(scene.frames[index].name for index in chosen)}
 
-    def _tell_dropped(self, name: str, count: int, total: int, first: str, reason: str) -> None:
+    def _tell_dropped(self, name: str, dropped: str) -> None:
         if name in self._told:
             return
         self._told.add(name)
-        tqdm.write(  # a plain print would tear a progress bar apart
-            f"{name}: {count} of {total} frames left out, the first, {first}, because: {reason} "
-            f"(`llava scene info {posed_images_folder(self.root, name)}` tells of the others)",
-            file=sys.stderr,
-        )
+        others = f"(`llava scene info {posed_images_folder(self.root, name)}` tells of the others)"
+        tqdm.write(f"{name}: {dropped} {others}", file=sys.stderr)  # a plain print would tear a progress bar apart
 
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
@@ -260,9 +266,10 @@ class SceneSource:
         return read_json(path)
 
 
-def _dropped(scene: Scene) -> dict[str, Any] | None:
-    """How many of how many frames were left out, and why the first one was."""
+def _dropped(scene: Scene) -> dict[str, str]:
+    """How many of how many frames were left out, and why the first one was; nothing where none was."""
     if not scene.dropped:
-        return None
+        return {}
     first, total = scene.dropped[0], len(scene.frames) + len(scene.dropped)
-    return {"count": len(scene.dropped), "total": total, "first": first.name, "reason": first.reason}
+    text = f"{len(scene.dropped)} of {total} frames left out, the first, {first.name}, because: {first.reason}"
+    return {"dropped": text}

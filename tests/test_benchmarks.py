@@ -129,3 +129,12 @@ def test_loading_of_scenes(tmp_path: Path) -> None:
     assert {boxes: of["objects"] > 0 for boxes, of in numbers["loading"].items()} == {"gt": True, "none": False}
     assert all(of["ways"]["plain"]["ratio"] == 1 and "warm" in of["ways"] for of in numbers["loading"].values())
     assert "packs a second with kept features" in (tmp_path / "loading.md").read_text()
+    subprocess.run([sys.executable, FOLDER / "summary.py", "--folder", tmp_path], check=True, cwd=FOLDER.parent)
+    page = (tmp_path / "README.md").read_text()
+    assert "| loading a scene, warm | " in page and "training" not in page.split("| --- |")[-1]
+    assert (tmp_path / "summary.png").stat().st_size > 1000
+
+
+def test_a_summary_of_nothing_says_what_to_run(arms: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run the benchmarks first"):
+        importlib.import_module("summary").main(tmp_path)

@@ -223,6 +223,7 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     per_step = config.packs_per_step(processes.count())
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn, per_step)
     source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
+    source.expect(samples)
     # A tower that learns sees anew each time; one that DeepSpeed or FSDP has cut up cannot look outside of a step.
     if "tower" not in config.tune and not (recipe.data.blind or config.deepspeed or config.fsdp):
         use_threads(config)

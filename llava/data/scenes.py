@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -24,13 +24,13 @@ from llava.data.scene_keys import content_key, folder_stamp, settings_digest
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
-from llava.resumable import read_json
+from llava.tasks.task import read_boxes
 from llava.types import Views
 
 if TYPE_CHECKING:
     import torch
 
-    from llava.types import Scene
+    from llava.types import Sample, Scene
 
 BOXES = ("gt", "pred", "gt+pred", "none")
 MEMORY = 2 << 30  # bytes of pixels that a source remembers; those that are mapped from the cache cost less
@@ -116,20 +116,19 @@ class SceneSource:
     measured: bool = True  # this and the next as in `compat.Mode`
     precision: Precision = "float32"
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
+    _boxless: set[str] = field(default_factory=set, repr=False)  # scenes that need no boxes
     _told: set[str] = field(default_factory=set, repr=False)  # scenes whose dropped frames were reported
     _keys: dict[str, str] = field(default_factory=dict, repr=False)  # of what the cache holds, by scene
     _tower: str | None = field(default=None, repr=False)  # whose features are looked for
 
     def __post_init__(self) -> None:
-        if self.boxes not in BOXES:
-            hint = get_close_matches(self.boxes, BOXES, n=1) or BOXES[:1]
-            raise ValueError(
-                f"unknown boxes {self.boxes!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?"
-            )
+        check_boxes(self.boxes)
         if self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {self.max_frames}")
         canonical_strategy(self.strategy)  # an unknown one is an error here, not in a worker that loads scenes
-        self._boxes = {kind: self._read_boxes(kind) for kind in self.boxes.split("+") if kind != "none"}
+        self._boxes = {
+            kind: read_boxes(self.root, self.split, kind) for kind in self.boxes.split("+") if kind != "none"
+        }
         selection = self.root / "metadata" / "scannet_select_frames.json"
         self._selection = read_selection(selection) if selection.exists() else {}
         self.load = self._remembering()
@@ -145,14 +144,26 @@ class SceneSource:
         scene_bytes = self.max_frames * self.image_size**2 * 3
         return lru_cache(maxsize=max(1, MEMORY // scene_bytes))(self._load)
 
+    def expect(self, samples: Iterable[Sample]) -> None:
+        """Be ready for these questions: scenes that are asked about in words alone may lack boxes from now on.
+
+        Raises ValueError for another scene as `objects` does, before any is loaded.
+        """
+        samples = list(samples)
+        choosing = {sample.scene for sample in samples if sample.boxes is not None}
+        self._boxless = {sample.scene for sample in samples} - choosing
+        for name in sorted(choosing):
+            self.objects(name)
+
     def objects(self, name: str) -> np.ndarray:
-        """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry."""
-        found = []
+        """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry, or a damaged one."""
+        found = [np.empty((0, 6), np.float32)]
         for kind, boxes in self._boxes.items():
-            if name not in boxes:
+            if name in boxes:
+                found.append(_box_array(boxes[name], name, self._box_file(kind)))
+            elif name not in self._boxless:
                 raise ValueError(f"scene {name!r} has no {kind} boxes in {self._box_file(kind)}: run `llava prepare`")
-            found.extend(boxes[name])
-        return np.array(found, dtype=np.float32).reshape(-1, 6)
+        return np.concatenate(found)
 
     @cached_property
     def _cache(self) -> Cache:
@@ -259,11 +270,26 @@ class SceneSource:
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
 
-    def _read_boxes(self, kind: str) -> dict:
-        path = self._box_file(kind)
-        if not path.exists():
-            raise ValueError(f"{path} is missing: run `llava prepare {self.root}`")
-        return read_json(path)
+
+def check_boxes(kind: str) -> None:
+    """Raise ValueError, with the nearest name, for boxes that are none of `BOXES`."""
+    if kind not in BOXES:
+        hint = get_close_matches(kind, BOXES, n=1) or BOXES[:1]
+        raise ValueError(f"unknown boxes {kind!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?")
+
+
+def _box_array(values: list, name: str, source: Path) -> np.ndarray:
+    """(n, 6) float32; ValueError for anything else, and for what is not finite."""
+    try:
+        boxes = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        boxes = np.full(1, np.nan)
+    if boxes.size and (boxes.shape[1:] != (6,) or not np.isfinite(boxes).all()):
+        raise ValueError(
+            f"{source}: the boxes of scene {name!r} are no lists of six finite numbers (centre, size): delete the file "
+            "and run `llava prepare` again"
+        )
+    return boxes.reshape(-1, 6)
 
 
 def _dropped(scene: Scene) -> dict[str, str]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from llava.model.scene_lm import SceneLM
 
-KV_MEMORY = 4 << 30
-UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}  # powers of two
+KV_MEMORY = 4 * 10**9
+UNITS = ("", "K", "M", "G", "T")
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,12 @@ def _cut(questions: Sequence[Question], sizes: Sequence[int], room: int) -> list
 
 
 def read_size(text: str) -> int:
-    """Bytes from "4GB", "512 MiB", "1.5g" or "1000000"; a unit is a power of 1024.
+    """Bytes from "4GB", "1.5g" or "1000000", where a unit is a power of 1000, or "512 MiB", where it is one of 1024.
 
     Raises ValueError for anything else, and for nothing at all.
     """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
-    size = int(float(match[1]) * (1 << UNITS[match[2].upper()])) if match else 0
+    match = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    size = int(float(match[1]) * (1024 if match[3] else 1000) ** UNITS.index(match[2].upper())) if match else 0
     if size < 1:
         raise ValueError(f"{text!r} is no amount of memory: expected a number with a unit, like 4GB or 512MB")
     return size

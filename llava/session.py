@@ -137,6 +137,7 @@ def evaluate_checkpoint(
     """Answer and score benchmarks; returns the scores by task, in the first process. See `llava eval --help`."""
     from llava.answering import read_size
     from llava.data.contents import contents_digest
+    from llava.data.scenes import check_boxes
     from llava.model.checkpoint import locate, weights_digest
     from llava.predict import Benchmark, Run, evaluate, score
     from llava.tasks import TASKS, find_task
@@ -146,7 +147,8 @@ def evaluate_checkpoint(
         raise ValueError(f"expected a limit of at least 1 scene, got {limit}")
     if not tasks:
         raise ValueError("expected at least one task, got none: name some behind --tasks, or leave it out for all")
-    found = [find_task(name) for name in (TASKS if "all" in tasks else dict.fromkeys(tasks))]
+    found = [find_task(name) for name in dict.fromkeys(tasks) if name != "all"]
+    found = list(TASKS.values()) if "all" in tasks else found
     memory = {} if kv_memory is None else {"kv_memory": read_size(kv_memory)}
     answerer, recipe = load_checkpoint(checkpoint, compat=compat)
     mode = recipe.mode
@@ -154,6 +156,7 @@ def evaluate_checkpoint(
     check_data(data, recipe)
     looked = look(recipe, strategy, frames)
     boxes = recipe.data.eval_boxes if boxes is None else boxes
+    check_boxes(boxes)
     run = Run(
         model=checkpoint.resolve().name,
         weights=weights_digest(locate(checkpoint)),
@@ -166,15 +169,16 @@ def evaluate_checkpoint(
         mode=recipe.compat,
         blind=recipe.data.blind,
     )
-    asked = [(task, task.samples(data, split)) for task in found]
+    asked = [(task, of_first_scenes(task.samples(data, split), limit)) for task in found]
     # Texts need no boxes to choose from, and SQA3D's test scenes, which lie in ScanNet's val, have none of that split.
     offered = boxes if any(task.kind == "box" for task in found) else "none"
     source = scene_source(data, split, replace(recipe, data=looked), offered, mode.evaluation)
+    source.expect(sample for _, samples in asked for sample in samples)
     name, benchmarks = run_name(checkpoint, recipe, strategy, frames, split, boxes, limit, compat), []
     for task, samples in asked:
         made = replace(run, boxes=task.boxes(split, boxes), contents=contents_digest(data, split, [task.name]))
         out = results / task.name / f"{name}.jsonl"
-        benchmarks.append(Benchmark(task.name, of_first_scenes(samples, limit), made, out))
+        benchmarks.append(Benchmark(task.name, samples, made, out))
     evaluate(replace(answerer, **memory), source, benchmarks)
     scores = {}
     if processes.is_first():

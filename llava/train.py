@@ -22,7 +22,7 @@ from transformers import Trainer, set_seed
 from llava import processes
 from llava.data.compat import Precision
 from llava.data.features import keep_features
-from llava.data.mixture import training_plan
+from llava.data.mixture import filled, training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.data.scenes import SceneSource
 from llava.model.adapters import add_adapters, is_adapter, merged
@@ -222,7 +222,10 @@ def train(model: SceneLM, tokenizer: PreTrainedTokenizerBase, recipe: Recipe, da
     samples = training_samples(data, recipe.data.tasks)
     per_step = config.packs_per_step(processes.count())
     plan = training_plan(samples, config.questions_per_scene, config.packs, config.seed, config.turn, per_step)
+    if processes.count() > 1:
+        plan = filled(plan, config.scenes_per_step * processes.count())
     source = scene_source(data, "train", recipe, recipe.data.train_boxes, recipe.training_precision)
+    source.expect(samples)
     # A tower that learns sees anew each time; one that DeepSpeed or FSDP has cut up cannot look outside of a step.
     if "tower" not in config.tune and not (recipe.data.blind or config.deepspeed or config.fsdp):
         use_threads(config)

@@ -126,7 +126,11 @@ def test_import(tmp_path: Path, kills: int) -> None:
     assert [path.name for path in scene.parent.iterdir()] == ["scene"]
 
 
-def test_what_is_made_is_not_made_again(rooms_data: Path, tmp_path: Path) -> None:
+def die(*arguments, **options) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_is_made_is_not_made_again(rooms_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A scene that a killed run has finished is left as it is."""
     data = tmp_path / "data"
     shutil.copytree(rooms_data, data)
@@ -135,9 +139,16 @@ def test_what_is_made_is_not_made_again(rooms_data: Path, tmp_path: Path) -> Non
     for scene in scenes[1:]:
         shutil.rmtree(layout.posed_images(scene))
     boxes = json.loads(layout.boxes("train", "gt").read_text())
-    entry = {"name": f"scannet/{first}", "result": [[7], [[0.0] * 6]]}  # to be told from a new one
     layout.boxes("train", "gt").unlink()
-    layout.boxes("train", "gt").with_suffix(".part.jsonl").write_text(json.dumps(entry) + '\n{"name": "scann')
+    with monkeypatch.context() as dying:
+        dying.setattr("llava.prepare.steps.write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_step("gt boxes", data, workers=1)
+    journal = layout.boxes("train", "gt").with_suffix(".part.jsonl")
+    entry = json.loads(journal.read_text().splitlines()[0])
+    assert entry["name"] == f"scannet/{first}"
+    entry["result"] = [[7], [[0.0] * 6]]  # to be told from a new one
+    journal.write_text(json.dumps(entry) + '\n{"name": "scann')
     before = layout.posed_images(first).stat().st_mtime_ns
     for step in ("posed images", "gt boxes"):
         run_step(step, data, workers=1)

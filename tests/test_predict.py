@@ -253,6 +253,41 @@ def test_all_stands_for_every_benchmark(tiny_base: Path, rooms_data: Path, short
     assert list(scores) == list(TASKS)
 
 
+def test_what_is_told_needs_no_boxes_and_what_is_found_fails_at_once(
+    tiny_base: Path, rooms_data: Path, short, tmp_path: Path
+) -> None:
+    """As SQA3D's scenes that no detector has looked at, beside ScanRefer's."""
+    data = shutil.copytree(rooms_data, tmp_path / "data", ignore=shutil.ignore_patterns(".cache"))
+    shutil.copytree(data / "scannet/posed_images/scene0000_00", data / "scannet/posed_images/scene0099_00")
+    shutil.copytree(data / "scannet/scans/scene0000_00", data / "scannet/scans/scene0099_00")
+    (data / "scannet/scans/scene0099_00/scene0000_00.txt").rename(data / "scannet/scans/scene0099_00/scene0099_00.txt")
+    asked = {"data": data, "results": tmp_path / "results", "frames": 1}
+    counts = {}
+    for name in ("sqa3d", "scanrefer"):
+        path = TASKS[name].processed(data, "val")
+        records = json.loads(path.read_text())
+        path.write_text(json.dumps([*records, {**records[0], "video": "scannet/scene0099_00"}]))
+        counts[name] = len(records) + 1
+        if name == "sqa3d":
+            scores = evaluate_checkpoint(tiny_base, ("sqa3d", "scanrefer"), **asked)
+            assert scores["sqa3d"]["count"] == counts["sqa3d"]
+    with pytest.raises(ValueError, match="scene 'scannet/scene0099_00' has no pred boxes"):
+        evaluate_checkpoint(tiny_base, ("sqa3d", "scanrefer"), **asked)
+    assert evaluate_checkpoint(tiny_base, ("sqa3d",), **asked)["sqa3d"]["count"] == counts["sqa3d"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"tasks": ("all", "scanrefr")}, "unknown task 'scanrefr'.*did you mean 'scanrefer'"),
+        ({"tasks": ("scanqa",), "boxes": "prd"}, "unknown boxes 'prd'.*did you mean 'pred'"),
+    ],
+)
+def test_a_word_that_would_not_count_is_refused(tiny_base: Path, rooms_data: Path, tmp_path, changes, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        evaluate_checkpoint(tiny_base, data=rooms_data, results=tmp_path, **changes)
+
+
 def test_scenes_are_grouped_by_their_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("llava.predict.TOGETHER", 10)
     assert _groups({"a": 3, "b": 7, "c": 20, "d": 1, "e": 1}) == [["a", "b"], ["c"], ["d", "e"]]

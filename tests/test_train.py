@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
-from llava.data.mixture import Pack
+from llava.data.mixture import Pack, filled, training_plan
 from llava.data.pack import PackedScenes, collate
 from llava.encoders.siglip_tower import scaled
 from llava.loading import load_checkpoint, load_tokenizer
@@ -267,6 +267,17 @@ def test_accumulated_packs_are_one_step(run) -> None:
     assert losses(in_turn) == pytest.approx(losses(at_once), rel=1e-3)
 
 
+def test_packs_that_ask_nothing_teach_nothing(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside others in a batch, and alone in one."""
+    settings = {"packs": 5, "turn": False}
+    plain = run("plain", accumulate=4, **settings)
+    monkeypatch.setattr("llava.train.training_plan", lambda *args: filled(training_plan(*args), 12))
+    with_empty = run("filled", accumulate=2, scenes_per_step=2, **settings)
+    assert (plain.state.global_step, with_empty.state.global_step) == (2, 3)
+    assert losses(with_empty) == pytest.approx([*losses(plain), 0], rel=1e-4)
+    assert norms(with_empty) == pytest.approx([*norms(plain), 0], rel=1e-4)
+
+
 SPREAD = """
 import json, sys
 from dataclasses import replace
@@ -315,10 +326,10 @@ def spread(tiny_base: Path, rooms_data: Path, tmp_path: Path):
 def test_two_processes_are_one_with_twice_the_packs(run, spread) -> None:
     """And not two trainings side by side, which is what the Trainer does on a CPU unless told."""
     log = spread("DistributedDataParallel", packs=5, turn=False)
-    one = run("one", packs=4, turn=False, scenes_per_step=2)
-    assert len(log) == 3  # the fifth pack makes a step too
-    assert [line["loss"] for line in log[:2]] == pytest.approx(losses(one), rel=1e-4)
-    assert [line["grad_norm"] for line in log[:2]] == pytest.approx(norms(one), rel=1e-4)
+    one = run("one", packs=5, turn=False, scenes_per_step=2)
+    assert len(log) == 3  # the fifth pack makes a step too, to which the second process adds nothing
+    assert [line["loss"] for line in log] == pytest.approx(losses(one), rel=1e-4)
+    assert [line["grad_norm"] for line in log] == pytest.approx(norms(one), rel=1e-4)
 
 
 # Accelerate shards on GPUs only. Told that it has some, it shards over gloo all the same.
@@ -352,7 +363,7 @@ def test_the_global_batch_fixes_the_losses(run, spread, kind: str, before: str, 
     """In two processes, two passes a step each, as in one process with four: whatever is spread over them."""
     if "deepspeed" in way:
         pytest.importorskip("deepspeed", reason="DeepSpeed is an extra (pip install -e '.[gpu]')")
-    settings = {"packs": 12, "turn": False, "global_batch": 4, "max_grad_norm": 0.5}
+    settings = {"packs": 11, "turn": False, "global_batch": 4, "max_grad_norm": 0.5}  # the last step has three
     one = run("one", **settings, **{name: value for name, value in way.items() if name.startswith("lora")})
     log = spread(kind, before, **settings, **way)
     assert len(log) == 3

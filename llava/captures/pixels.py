@@ -96,7 +96,7 @@ def scene_voxels(
         threads: frames read at the same time; decoding and arithmetic let go of Python's lock.
         unknown: pixels of unknown depth see the camera's own voxel (quirk Q15); by default they see nothing.
 
-    ValueError: a depth image cannot be decoded.
+    ValueError: a depth image cannot be decoded, or shows something 100 km away.
     """
     width, height = scene.depth_size
     band = max(1, BAND_PIXELS // width)
@@ -108,7 +108,10 @@ def scene_voxels(
             depth = _metres(scene, raw[top : top + band])
             rows = np.arange(top, top + len(depth))
             points = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows)
-            keys.append(voxel_keys(points, voxel_size, None if unknown else depth > 0))
+            try:
+                keys.append(voxel_keys(points, voxel_size, None if unknown else depth > 0))
+            except ValueError as error:
+                raise ValueError(f"frame {scene.frames[index].name} of {scene.name}: {error}") from error
         return union(keys)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -3,33 +3,36 @@
     <cache>/entries/<key>.safetensors   tensors; the key is a digest of all that they were computed from
     <cache>/seen/<stamp>.json           which key a folder of frames had when its files' sizes and times were these
 
-An entry that is cut short, or whose own words name another key, is as good as none. Nothing here is ever needed: a disk
-that is full or read-only costs time, not the run.
+An entry that is cut short, whose bytes have changed, or whose own words name another key, is as good as none. Nothing
+here is ever needed: a disk that is full or read-only costs time, not the run.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
+import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from zlib import crc32
 
 if TYPE_CHECKING:
     import torch
 
 FOLDER = ".cache"  # of a data folder
-FORMAT = "llava-cache-1"  # raised when an entry is laid out in another way
+FORMAT = "llava-cache-2"  # raised when an entry is laid out in another way
 USUAL_GB = 100.0
 HEADER = 512  # bytes about, beside the tensors
-SPARE = 2 << 30  # bytes of a disk that are left free
+SPARE = 2 * 10**9  # bytes of a disk that are left free
 IDLE = 24 * 3600.0  # seconds after which an entry that nothing has read may make room for another
+WRITING = 600.0  # seconds within which a file that has no name yet may still be written
 ENTRIES, NOTES = "entries/*.safetensors", "seen/*.json"
 REMAINS = ("entries/.*.part", "seen/.*.part")  # of killed processes, or being written
 
@@ -66,6 +69,9 @@ class Cache:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
         except (OSError, SafetensorError):
             return None
+        # Of the length that it should have, it may still hold zeros: what an interrupted copy leaves of a cache.
+        if about.get("sum") != _checksum(tensors):
+            return None
         _touch(path)
         return tensors
 
@@ -74,32 +80,37 @@ class Cache:
 
         Several processes may write one key at a time: each its own file, and the last to be renamed stays.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         if not self.most_bytes:
             return False
-        stated = {**about, "format": FORMAT, "key": key}
+        tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
+        stated = {**about, "format": FORMAT, "key": key, "sum": _checksum(tensors)}
         try:
-            if not self._make_room(sum(tensor.nbytes for tensor in tensors.values()) + HEADER):
-                _tell(self.folder, "is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it")
+            full = self._make_room(sum(tensor.nbytes for tensor in tensors.values()) + HEADER)
+            if full:
+                _tell(self.folder, full)
                 return False
             with _replacing(self._path(key)) as partial:
-                save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, stated)
-        except (OSError, SafetensorError) as error:
+                partial.write_bytes(save(tensors, stated))  # `save_file` would leave files of its own when it is killed
+        except OSError as error:
             _tell(self.folder, f"cannot be written ({error}): set LLAVA_CACHE to a folder that can")
             return False
         return True
 
-    def recall(self, stamp: str) -> dict[str, Any] | None:
+    def recall(self, stamp: str) -> dict[str, str] | None:
         """What was noted for that stamp; None where there is nothing, or nothing whole."""
+        path = self._note_path(stamp)
         try:
-            note = json.loads(self._note_path(stamp).read_bytes()) if self.most_bytes else None
+            note = json.loads(path.read_bytes()) if self.most_bytes else None
         except (OSError, ValueError):
             return None
-        return note if isinstance(note, dict) and note.get("format") == FORMAT else None
+        if not (isinstance(note, dict) and note.pop("format", None) == FORMAT):
+            return None
+        _touch(path)
+        return note if all(isinstance(value, str) for value in note.values()) else None
 
-    def note(self, stamp: str, note: Mapping[str, Any]) -> None:
+    def note(self, stamp: str, note: Mapping[str, str]) -> None:
         """Note something down for a stamp, where the disk lets it."""
         try:
             if self.most_bytes:
@@ -128,34 +139,41 @@ class Cache:
 
         What another process has mapped stays readable to it.
         """
-        limit, freed = time.time() - idle, 0
+        now, freed = time.time(), 0
+        written = {path for path, status in self._files(*REMAINS) if status.st_mtime > now - WRITING}
         for path, status in self._files(ENTRIES, NOTES, *REMAINS):
-            if status.st_mtime <= limit:
+            if status.st_mtime <= now - idle and path not in written:
                 path.unlink(missing_ok=True)
                 freed += status.st_size
         return freed
 
-    def _make_room(self, wanted: int) -> bool:
-        """Whether so many bytes fit; entries that nothing has read for long are removed for them, oldest first."""
-        files = self._files(ENTRIES, *REMAINS)
-        used = sum(status.st_size for _, status in files)
-        disk = shutil.disk_usage(_existing(self.folder))
-        room = min(self.most_bytes - used, disk.free - SPARE) - wanted
-        for path, status in files:
-            if room >= 0 or status.st_mtime > time.time() - IDLE:
+    def _make_room(self, wanted: int) -> str | None:
+        """Remove what nothing has read for long, oldest first, so that so many bytes fit; returns why they do not."""
+        files = self._files(ENTRIES, NOTES, *REMAINS)
+        room = self.most_bytes - sum(status.st_size for _, status in files) - wanted
+        free = shutil.disk_usage(_existing(self.folder)).free - SPARE - wanted
+        idle = [(path, status.st_size) for path, status in files if status.st_mtime <= time.time() - IDLE]
+        if min(room, free) + sum(size for _, size in idle) < 0:
+            if free < room:
+                return f"is on a disk of which the last {SPARE / 1e9:g} GB are left free: make room on it"
+            return "is full: `llava cache clear` empties it, LLAVA_CACHE_GB bounds it"
+        for path, size in idle:
+            if min(room, free) >= 0:
                 break
             path.unlink(missing_ok=True)
-            room += status.st_size
-        return room >= 0
+            room, free = room + size, free + size
+        return None
 
     def _files(self, *patterns: str) -> list[tuple[Path, os.stat_result]]:
         """The oldest first."""
         found = []
         for path in (path for pattern in patterns for path in self.folder.glob(pattern)):
             try:
-                found.append((path, path.stat()))
+                status = path.stat()
             except FileNotFoundError:
                 continue  # another process has removed or renamed it meanwhile
+            if stat.S_ISREG(status.st_mode):
+                found.append((path, status))
         return sorted(found, key=lambda file: file[1].st_mtime)
 
     def _path(self, key: str) -> Path:
@@ -171,18 +189,23 @@ def open_cache(data: Path) -> Cache:
     It lies in ``LLAVA_CACHE`` where that is set, else in ``.cache`` of the data folder, or where that cannot be written
     in ``llava`` of the user's own cache folder. ``LLAVA_CACHE_GB`` bounds it (default: 100; 0: no cache).
 
-    ValueError: the bound is no number.
+    ValueError: the bound is no number of gigabytes, or the folder that of a user who is not known.
     """
     words = os.environ.get("LLAVA_CACHE_GB") or str(USUAL_GB)
     try:
-        gigabytes = float(words)
-        most_bytes = int(gigabytes * 1e9)
+        most_bytes = int(float(words) * 1e9)
     except (ValueError, OverflowError):
-        raise ValueError(f"LLAVA_CACHE_GB is {words!r}: expected gigabytes, e.g. 50, or 0 for no cache") from None
-    if os.environ.get("LLAVA_CACHE"):
-        return Cache(Path(os.environ["LLAVA_CACHE"]).expanduser(), max(0, most_bytes))
+        most_bytes = -1
+    if most_bytes < 0:
+        raise ValueError(f"LLAVA_CACHE_GB is {words!r}: expected gigabytes, e.g. 50, or 0 for no cache")
+    folder = os.environ.get("LLAVA_CACHE")
+    if folder:
+        try:
+            return Cache(Path(folder).expanduser(), most_bytes)
+        except RuntimeError:
+            raise ValueError(f"LLAVA_CACHE is {folder!r}, but there is no such home folder: name another") from None
     near = data / FOLDER
-    return Cache(near if os.access(_existing(near), os.W_OK) else _of_user(), max(0, most_bytes))
+    return Cache(near if os.access(_existing(near), os.W_OK) else _of_user(), most_bytes)
 
 
 def find_caches(data: Path | None) -> list[Cache]:
@@ -195,7 +218,7 @@ def find_caches(data: Path | None) -> list[Cache]:
             raise ValueError(f"there is no data folder {data}: name one, or none for all caches of the folders here")
         return [open_cache(data)]
     usual = open_cache(Path())
-    folders = {usual.folder, _of_user()} if os.environ.get("LLAVA_CACHE") else {_of_user()}
+    folders = {usual.folder, _of_user(), Path(FOLDER)}  # the last for who stands in a data folder
     folders |= {entries.parent for entries in Path().glob(f"*/{FOLDER}/entries")}
     return [Cache(folder, usual.most_bytes) for folder in sorted(folders) if (folder / "entries").is_dir()]
 
@@ -225,8 +248,18 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
 
 
+def _checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Of the names and bytes of contiguous tensors."""
+    import torch
+
+    found = 0
+    for name in sorted(tensors):
+        found = crc32(tensors[name].flatten().view(torch.uint8).numpy(), crc32(name.encode(), found))
+    return f"{found:08x}"
+
+
 def _touch(path: Path) -> None:
-    """Note that an entry was read, by its file's time; a disk that is read-only has none to note."""
+    """Note that a file was read, by its time; a disk that is read-only has none to note."""
     try:
         os.utime(path)
     except OSError:
@@ -237,15 +270,13 @@ def _touch(path: Path) -> None:
 def _replacing(path: Path) -> Iterator[Path]:
     """A file to write, which becomes ``path`` when it is whole and on the disk."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not `resumable.replaced`, which takes what another process writes to the same path for a killed one's remains.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
+    # Not `resumable.replaced`, which takes what another process writes to the same path for a killed one's remains; and
+    # not `tempfile`, whose files nobody else may read, whatever the user's umask says.
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield partial
         with partial.open("rb") as file:
             os.fsync(file.fileno())  # else a power cut may leave the name without the content
-        partial.chmod(0o644)  # others may share the cache; mkstemp lets nobody else read
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ class Pack:
     """One scene and the questions that are asked about it in one forward pass."""
 
     scene: str
-    samples: tuple[int, ...]  # indices into the list of samples
+    samples: tuple[int, ...]  # indices into the list of samples; none: nothing is learnt from it
     turn: int = 0  # quarter turns of the world about z, an augmentation
 
 
@@ -62,6 +62,15 @@ def spread_scenes(packs: Sequence[Pack], per_step: int, begun: Sequence[Pack] = 
         placed.extend(step[taken:])
         coming.extendleft(reversed(passed))
     return placed[len(begun) :]
+
+
+def filled(plan: Sequence[Pack], at_once: int) -> list[Pack]:
+    """The plan, and behind it packs that ask nothing, up to a multiple of `at_once`.
+
+    Several processes must read equally many packs: accelerate would give the last ones the first packs again, whose
+    questions would then count twice.
+    """
+    return [*plan, *[Pack(plan[-1].scene, ())] * (-len(plan) % at_once)]
 
 
 def training_plan(

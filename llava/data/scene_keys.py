@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -64,13 +65,20 @@ def folder_stamp(settings: str, folder: Path, parts: Sequence[bytes]) -> str | N
         parts: what the scene depends on besides.
 
     Raises:
-        OSError: no such folder, or a file of it has just gone.
+        OSError: no such folder.
     """
-    files = sorted((path.name, path.stat()) for path in folder.iterdir())
-    if any(abs(time.time() - status.st_mtime) < SETTLED for _, status in files):
-        return None  # it could be changed again, and show the same time
-    # The inode's time as well: archives may give every file one date, and poses written alike have one size.
-    listed = [f"{name} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}" for name, status in files]
+    listed = []
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        place = os.path.realpath(entry.path) if entry.is_symlink() else entry.name
+        try:
+            status = entry.stat()
+        except OSError:  # a link that leads nowhere, which readers leave out
+            listed.append(f"{entry.name} {place}")
+            continue
+        if abs(time.time() - status.st_mtime) < SETTLED:
+            return None  # it could be changed again, and show the same time
+        # The inode's time as well: archives may give every file one date, and poses written alike have one size.
+        listed.append(f"{entry.name} {place} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}")
     return _digest(settings.encode(), str(folder.resolve()).encode(), "\n".join(listed).encode(), *parts)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -25,13 +25,13 @@ from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
 from llava.proposals import propose
-from llava.resumable import read_json
+from llava.tasks.task import read_boxes
 from llava.types import Views
 
 if TYPE_CHECKING:
     import torch
 
-    from llava.types import Scene
+    from llava.types import Sample, Scene
 
 BOXES = ("gt", "pred", "gt+pred", "own", "none")
 MEMORY = 2 << 30  # bytes of pixels that a source remembers; those that are mapped from the cache cost less
@@ -117,21 +117,18 @@ class SceneSource:
     measured: bool = True  # this and the next as in `compat.Mode`
     precision: Precision = "float32"
     _boxes: dict[str, list] = field(default_factory=dict, repr=False)
+    _boxless: set[str] = field(default_factory=set, repr=False)  # scenes that need no boxes
     _told: set[str] = field(default_factory=set, repr=False)  # scenes whose dropped frames were reported
     _keys: dict[str, str] = field(default_factory=dict, repr=False)  # of what the cache holds, by scene
     _tower: str | None = field(default=None, repr=False)  # whose features are looked for
 
     def __post_init__(self) -> None:
-        if self.boxes not in BOXES:
-            hint = get_close_matches(self.boxes, BOXES, n=1) or BOXES[:1]
-            raise ValueError(
-                f"unknown boxes {self.boxes!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?"
-            )
+        check_boxes(self.boxes)
         if self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, got {self.max_frames}")
         canonical_strategy(self.strategy)  # an unknown one is an error here, not in a worker that loads scenes
         kinds = [kind for kind in self.boxes.split("+") if kind != "none"]
-        self._boxes = {kind: {} if kind == "own" else self._read_boxes(kind) for kind in kinds}
+        self._boxes = {kind: {} if kind == "own" else read_boxes(self.root, self.split, kind) for kind in kinds}
         selection = self.root / "metadata" / "scannet_select_frames.json"
         self._selection = read_selection(selection) if selection.exists() else {}
         self.load = self._remembering()
@@ -147,16 +144,30 @@ class SceneSource:
         scene_bytes = self.max_frames * self.image_size**2 * 3
         return lru_cache(maxsize=max(1, MEMORY // scene_bytes))(self._load)
 
+    def expect(self, samples: Iterable[Sample]) -> None:
+        """Be ready for these questions: scenes that are asked about in words alone may lack boxes from now on.
+
+        Raises ValueError for another scene as `objects` does, before any is loaded.
+        """
+        samples = list(samples)
+        choosing = {sample.scene for sample in samples if sample.boxes is not None}
+        self._boxless = {sample.scene for sample in samples} - choosing
+        if "own" in self._boxes:  # made, not read: none can be missing, and each takes seconds
+            return
+        for name in sorted(choosing):
+            self.objects(name)
+
     def objects(self, name: str) -> np.ndarray:
-        """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry."""
-        found = []
+        """(n, 6) boxes to choose from, metres; raises ValueError for a scene without an entry, or a damaged one."""
+        found = [np.empty((0, 6), np.float32)]
         for kind, boxes in self._boxes.items():
-            if kind == "own" and name not in boxes:
+            if kind == "own" and name not in boxes and name not in self._boxless:
                 boxes[name] = self._proposed(name)
-            if name not in boxes:
+            if name in boxes:
+                found.append(_box_array(boxes[name], name, self._box_file(kind)))
+            elif name not in self._boxless:
                 raise ValueError(f"scene {name!r} has no {kind} boxes in {self._box_file(kind)}: run `llava prepare`")
-            found.extend(boxes[name])
-        return np.array(found, dtype=np.float32).reshape(-1, 6)
+        return np.concatenate(found)
 
     def _proposed(self, name: str) -> list[list[float]]:
         """Our own proposals of a scene, which takes seconds: noted in the cache."""
@@ -175,6 +186,9 @@ class SceneSource:
 
     @cached_property
     def _settings(self) -> str | None:
+        """By what is kept of this way of looking is known; None where nothing is kept."""
+        if not self._cache.most_bytes:
+            return None
         look = {name: vars(self)[name] for name in ("strategy", "max_frames", "image_size", "measured", "precision")}
         return settings_digest(self.processor, look)
 
@@ -182,7 +196,7 @@ class SceneSource:
         """Look in the cache for the features of that tower, and give them with a scene; False where nothing is kept."""
         self._tower = tower
         self.load.cache_clear()
-        return self._settings is not None and self._cache.most_bytes > 0
+        return self._settings is not None
 
     def keep_features(self, name: str, features: torch.Tensor) -> bool:
         """Keep what the tower of ``use_features`` makes of a scene that was loaded; False where that cannot be done."""
@@ -203,16 +217,16 @@ class SceneSource:
         objects = self.objects(name)
         stamp = self._stamp(folder, name, objects)
         note = self._cache.recall(stamp) if stamp else None
-        kept = self._cache.read(note["key"]) if note else None
+        kept = self._cache.read(note["key"]) if note and "key" in note else None
         if kept is None:
             kept, note = self._provide(name, objects)
-            if stamp:
+            if stamp and "key" in note:
                 self._cache.note(stamp, note)
-        if note["dropped"]:
-            self._tell_dropped(name, **note["dropped"])
+        if "dropped" in note:
+            self._tell_dropped(name, note["dropped"])
         masks = kept.pop("object_masks")
         tokens = self.processor.num_tokens(kept)
-        if note["key"]:
+        if "key" in note:
             self._keys[name] = note["key"]
             if self._tower:
                 kept |= self._cache.read(self._features_key(note["key"])) or {}
@@ -225,21 +239,27 @@ class SceneSource:
         parts = [data_align(self.root, folder.name).tobytes(), choice, objects.tobytes()]
         return folder_stamp(self._settings, folder, parts)
 
-    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         """A scene's tensors by content, computed where the cache has none, and what is to be noted of it."""
         import torch
 
         scene = read_data_scene(self.root, name)
         chosen = sample_frames(scene, self.strategy, self.max_frames, selection=self._selection.get(name))
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            key = self._settings and content_key(self._settings, scene, chosen, objects, pool)
+
+            def current_key() -> str | None:
+                return self._settings and content_key(self._settings, scene, chosen, objects, pool)
+
+            key = current_key()
             kept = self._cache.read(key) if key else None
             if kept is None:
                 computed = self._computed(scene, chosen, objects, pool)
                 kept = {**computed.inputs, "object_masks": computed.object_masks}
+                if key != current_key():
+                    key = None  # a file was written to before it was decoded: whose content this is nobody knows
                 if key and self._cache.write(key, kept, self._about(scene, chosen)):
                     kept = self._cache.read(key) or kept  # pages that all processes share, in place of our own memory
-        return kept, {"key": key, "dropped": _dropped(scene)}
+        return kept, ({"key": key} if key else {}) | _dropped(scene)
 
     def _computed(self, scene: Scene, chosen: Sequence[int], objects: np.ndarray, pool: Executor) -> SceneInputs:
         """One view at a time, from the file to what the model reads: what is large in between stays small."""
@@ -255,29 +275,42 @@ class SceneSource:
         look = f"{self.strategy}, at most {self.max_frames} views of {self.image_size} pixels, {self.boxes} boxes"
         return {"scene": scene.name, "look": look, "frames": " ".join(scene.frames[index].name for index in chosen)}
 
-    def _tell_dropped(self, name: str, count: int, total: int, first: str, reason: str) -> None:
+    def _tell_dropped(self, name: str, dropped: str) -> None:
         if name in self._told:
             return
         self._told.add(name)
-        tqdm.write(  # a plain print would tear a progress bar apart
-            f"{name}: {count} of {total} frames left out, the first, {first}, because: {reason} "
-            f"(`llava scene info {posed_images_folder(self.root, name)}` tells of the others)",
-            file=sys.stderr,
-        )
+        others = f"(`llava scene info {posed_images_folder(self.root, name)}` tells of the others)"
+        tqdm.write(f"{name}: {dropped} {others}", file=sys.stderr)  # a plain print would tear a progress bar apart
 
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
 
-    def _read_boxes(self, kind: str) -> dict:
-        path = self._box_file(kind)
-        if not path.exists():
-            raise ValueError(f"{path} is missing: run `llava prepare {self.root}`")
-        return read_json(path)
+
+def check_boxes(kind: str) -> None:
+    """Raise ValueError, with the nearest name, for boxes that are none of `BOXES`."""
+    if kind not in BOXES:
+        hint = get_close_matches(kind, BOXES, n=1) or BOXES[:1]
+        raise ValueError(f"unknown boxes {kind!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?")
 
 
-def _dropped(scene: Scene) -> dict[str, Any] | None:
-    """How many of how many frames were left out, and why the first one was."""
+def _box_array(values: list, name: str, source: Path) -> np.ndarray:
+    """(n, 6) float32; ValueError for anything else, and for what is not finite."""
+    try:
+        boxes = np.array(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        boxes = np.full(1, np.nan)
+    if boxes.size and (boxes.shape[1:] != (6,) or not np.isfinite(boxes).all()):
+        raise ValueError(
+            f"{source}: the boxes of scene {name!r} are no lists of six finite numbers (centre, size): delete the file "
+            "and run `llava prepare` again"
+        )
+    return boxes.reshape(-1, 6)
+
+
+def _dropped(scene: Scene) -> dict[str, str]:
+    """How many of how many frames were left out, and why the first one was; nothing where none was."""
     if not scene.dropped:
-        return None
+        return {}
     first, total = scene.dropped[0], len(scene.frames) + len(scene.dropped)
-    return {"count": len(scene.dropped), "total": total, "first": first.name, "reason": first.reason}
+    text = f"{len(scene.dropped)} of {total} frames left out, the first, {first.name}, because: {first.reason}"
+    return {"dropped": text}

@@ -4,7 +4,8 @@
     mc            greedy maximum coverage of voxels (Video-3D LLM, CVPR 2025, section 3.3)
     mc-ratio95    the same, but stop once 95 % of the scene is covered (mc-ratio90: 90 %)
 
-The bare names ratio95 and ratio90 mean mc-ratio95 and mc-ratio90. Chosen frames come back in time order.
+The bare names ratio95 and ratio90 mean mc-ratio95 and mc-ratio90. Chosen frames come back in time order. Where no frame
+has any depth, coverage tells nothing: frames are then evenly spaced whatever the strategy, and none is repeated.
 """
 
 from __future__ import annotations
@@ -42,8 +43,9 @@ def sample(
         strategy: one of ``STRATEGIES`` or their aliases.
         max_frames: how many at most.
         selection: the scene's record in ``scannet_select_frames.json`` (``read_selection``), the greedy order
-            computed beforehand against the scan's voxels. None: computed here from the depth images, where
-            "all of the scene" is what all its frames see together.
+            computed beforehand against the scan's voxels. None, or an order that ends before ``max_frames`` although
+            the scene has more: computed here from the depth images, where "all of the scene" is what all its frames
+            see together.
         voxels: ``scene_voxels(scene)``, if at hand.
         threads: depth images read at the same time where that has to be computed.
 
@@ -51,27 +53,41 @@ def sample(
         Indices into ``scene.frames``, ascending.
 
     Raises:
-        ValueError: unknown strategy, ``max_frames`` below 1, or a selection made for other frames or lost ones.
+        ValueError: unknown strategy, ``max_frames`` below 1, a scene without frames, or a selection made for other
+            frames or lost ones.
     """
     strategy = canonical_strategy(strategy)
     if max_frames < 1:
         raise ValueError(f"max_frames must be at least 1, got {max_frames}")
+    if not scene.frames:
+        raise ValueError(f"scene {scene.name} has no frame to choose")
     if strategy == "uniform":
         return uniform_indices(len(scene.frames), max_frames)
     if selection is not None:
         names, gains, total = _read_record(scene, selection)
         keep = _prefix(gains, total, RATIOS[strategy], max_frames)
-        position = {frame.name: index for index, frame in enumerate(scene.frames)}
-        chosen = sorted(position[name] for name in names[:keep] if name in position)
-        if not chosen:
-            raise ValueError(
-                f"none of the {keep} frames selected for {scene.name} can be used: restore their files, or delete "
-                "metadata/scannet_select_frames.json and run `llava prepare` again"
-            )
-        return chosen
+        if keep <= len(names) or len(names) == len(scene.frames) + len(scene.dropped):
+            return _selected(scene, names[:keep]) if any(gains) else _spread(scene, max_frames)
     voxels = scene_voxels(scene, threads=threads) if voxels is None else voxels
     order, gains = max_coverage(voxels, max_frames)
+    if not any(gains):
+        return _spread(scene, max_frames)
     return sorted(order[: _prefix(gains, len(union(voxels)), RATIOS[strategy], max_frames)])
+
+
+def _selected(scene: Scene, names: Sequence[str]) -> list[int]:
+    position = {frame.name: index for index, frame in enumerate(scene.frames)}
+    chosen = sorted(position[name] for name in names if name in position)
+    if not chosen:
+        raise ValueError(
+            f"none of the {len(names)} frames selected for {scene.name} can be used: restore their files, or delete "
+            "metadata/scannet_select_frames.json and run `llava prepare` again"
+        )
+    return chosen
+
+
+def _spread(scene: Scene, max_frames: int) -> list[int]:
+    return uniform_indices(len(scene.frames), min(len(scene.frames), max_frames))
 
 
 def canonical_strategy(strategy: str) -> str:
@@ -93,13 +109,24 @@ def read_selection(path: Path) -> dict[str, dict[str, Any]]:
     """``scannet_select_frames.json`` by scene name ("scannet/scene0000_00"). ValueError: missing or damaged."""
     try:
         records = json.loads(Path(path).read_text())
+        for record in records:
+            _check_record(record)
         return {record["video_id"]: record for record in records}
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: `llava prepare` makes it") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{path} is no list of frame selections ({error!r}): delete it and run `llava prepare` again"
         ) from error
+
+
+def _check_record(record: dict[str, Any]) -> None:
+    """Raise ValueError, TypeError or KeyError for what is no frame selection."""
+    files, gains = record["frame_files"], record["voxel_nums"]
+    if not all(isinstance(value, list) for value in (files, gains)) or len(files) != len(gains):
+        raise ValueError(f"{record['video_id']}: expected a number of voxels for each file")
+    if not all(isinstance(value, int) for value in (*gains, record["num_all_voxels"])):
+        raise ValueError(f"{record['video_id']}: expected whole numbers of voxels")
 
 
 def _read_record(scene: Scene, record: dict[str, Any]) -> tuple[list[str], Sequence[int], int]:
@@ -116,7 +143,5 @@ def _read_record(scene: Scene, record: dict[str, Any]) -> tuple[list[str], Seque
 
 def _prefix(gains: Sequence[int], total: int, ratio: float | None, max_frames: int) -> int:
     """How many frames of the greedy order to take: up to and including the one that reaches ``ratio``."""
-    if ratio is None:
-        return max_frames
-    reached = np.cumsum(gains) >= ratio * total
-    return min(max_frames, int(np.argmax(reached)) + 1 if reached.any() else len(gains))
+    reached = np.cumsum(gains) >= (np.inf if ratio is None else ratio * total)
+    return min(max_frames, int(np.argmax(reached)) + 1 if reached.any() else max_frames)

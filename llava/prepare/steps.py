@@ -1,7 +1,8 @@
 """The steps of the preparation, each for all scenes of a data folder. A step makes what is missing and no more.
 
 A file with an entry for each scene is written when all entries are known; until then they are noted line by line in a
-journal beside it, so that a killed run loses no scene. Killed or not, the file is the same to the byte.
+journal beside it, so that a killed run loses no scene. Killed or not, the file is the same to the byte; a scene whose
+input has changed since the kill is done again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -151,10 +153,11 @@ def _for_each(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Results by name in the order of the jobs (whoever finished first), and a line for each that failed.
 
-    With a journal each result is noted there as soon as it is known, and what a killed run noted is not done again.
+    With a journal each result is noted there as soon as it is known, and what a killed run noted is not done again,
+    unless the job is given something else now.
     """
-    results = {} if journal is None else _read_journal(journal)
-    problems = {}
+    results = {} if journal is None else _noted(journal, jobs)
+    problems, given = {}, dict(jobs)
     left = [(name, arguments) for name, arguments in jobs if name not in results]
     with _appending(journal) if journal is not None and left else nullcontext() as lines:
         for name, result, problem in workers.each(function, left, title):
@@ -163,7 +166,7 @@ def _for_each(
                 continue
             results[name] = result
             if lines is not None:
-                lines.write(json.dumps({"name": name, "result": result}) + "\n")
+                lines.write(json.dumps({"name": name, "given": _given(given[name]), "result": result}) + "\n")
                 lines.flush()
     names = [name for name, _ in jobs]
     return {n: results[n] for n in names if n in results}, tuple(problems[n] for n in names if n in problems)
@@ -179,16 +182,36 @@ def _appending(journal: Path) -> TextIO:
     return journal.open("a", encoding="utf-8")
 
 
-def _read_journal(path: Path) -> dict[str, Any]:
-    """What a killed run noted, {name: result}; the line that it was writing is cut off."""
+def _noted(path: Path, jobs: Jobs) -> dict[str, Any]:
+    """What a killed run noted of these jobs, {name: result}; the line that it was writing is cut off."""
     if not path.exists():
         return {}
     content = path.read_bytes()
     whole = content[: content.rfind(b"\n") + 1]
     if len(whole) < len(content):
         os.truncate(path, len(whole))
-    entries = map(json.loads, whole.splitlines())
-    return {entry["name"]: entry["result"] for entry in entries}
+    entries = {}
+    for line in whole.splitlines():
+        try:
+            entry = json.loads(line)
+            entries[entry["name"]] = (entry["given"], entry["result"])
+        except (KeyError, TypeError, ValueError):
+            continue  # a lost block of the disk: the scene is done again
+    return {
+        name: entries[name][1] for name, arguments in jobs if name in entries and entries[name][0] == _given(arguments)
+    }
+
+
+def _given(arguments: tuple) -> str:
+    """A digest of what a job works on: of files the sizes and times of change, of arrays the content."""
+    found = sha256()
+    for argument in arguments:
+        if isinstance(argument, Path):
+            status = argument.stat()
+            found.update(f"{argument.name} {status.st_size} {status.st_mtime_ns} ".encode())
+        elif isinstance(argument, np.ndarray):
+            found.update(np.ascontiguousarray(argument).tobytes())
+    return found.hexdigest()[:16]
 
 
 def _in_order(entries: dict[str, Any], scenes: list[str]) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import json
 import os
 import pickle
+import resource
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from llava.captures.pixels import load_views
 from llava.captures.scannet import read_data_scene
 from llava.cli import main
 from llava.data import cache as cache_module
+from llava.data import scenes as scenes_module
 from llava.data.cache import Cache, find_caches, open_cache
 from llava.data.scenes import SceneInputs, SceneSource, scene_inputs
 from llava.encoders.siglip import Siglip
@@ -92,8 +94,7 @@ def test_cold_and_warm_are_what_is_computed_plainly(data: Path, strategy: str, f
     source = open_source(data, strategy=strategy, max_frames=frames)
     assert not (data / ".cache").exists()
     assert_same(source.load(NAME), expected)
-    (entry,) = kept(data)
-    assert entry.stat().st_mode & 0o777 == 0o644, "others may read it"
+    assert len(kept(data)) == 1
     no_computing()
     for again in (pickle.loads(pickle.dumps(source)), open_source(data, strategy=strategy, max_frames=frames)):
         assert_same(again.load(NAME), expected)
@@ -231,6 +232,13 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
+def zero(path: Path) -> None:
+    """What a copy leaves that took the room first and was stopped; as another file, for the first may be mapped."""
+    content = path.read_bytes()
+    path.unlink()
+    path.write_bytes(content[:-100] + bytes(100))
+
+
 def something_else(path: Path) -> None:
     path.write_bytes(b"\x08" + bytes(7) + b"{}      " + bytes(100))
 
@@ -241,7 +249,7 @@ def of_another_scene(path: Path) -> None:
     shutil.copyfile(other, path)
 
 
-@pytest.mark.parametrize("harm", [cut, empty, something_else, of_another_scene, Path.unlink])
+@pytest.mark.parametrize("harm", [cut, empty, zero, something_else, of_another_scene, Path.unlink])
 @pytest.mark.parametrize("what", ["entries", "seen"])
 def test_what_is_damaged_or_foreign_is_computed_anew(data: Path, harm, what: str) -> None:
     expected = plainly(data)
@@ -255,6 +263,67 @@ def test_what_is_damaged_or_foreign_is_computed_anew(data: Path, harm, what: str
     again = open_source(data)
     assert_same(again.load(NAME), expected)
     assert path.stat().st_size > 200 or what == "seen"
+
+
+@pytest.mark.parametrize("note", [{}, {"key": 7}, {"key": None, "dropped": {"x": 1}}, {"dropped": "all"}])
+def test_a_note_that_does_not_say_what_it_should_is_none(data: Path, note: dict) -> None:
+    expected = open_source(data).load(NAME)
+    (path,) = (data / ".cache/seen").iterdir()
+    path.write_text(json.dumps({"format": cache_module.FORMAT} | note))
+    assert_same(open_source(data).load(NAME), expected)
+    assert json.loads(path.read_text())["key"] == kept(data)[0].stem, "noted anew"
+
+
+@pytest.mark.parametrize("target", ["/nowhere/00099.jpg", "00099.jpg"])
+def test_a_link_that_leads_nowhere_is_a_frame_left_out(data: Path, target: str, no_computing, capsys) -> None:
+    expected = plainly(data)
+    (data / "scannet/posed_images/scene0000_00/00099.jpg").symlink_to(target)
+    assert_same(open_source(data).load(NAME), expected)
+    said = capsys.readouterr().err
+    assert "1 of 5 frames left out, the first, 00099" in said
+    no_computing()
+    assert_same(open_source(data).load(NAME), expected)
+    assert capsys.readouterr().err == said, "told by each run"
+
+
+def test_links_that_change_places_are_seen(data: Path) -> None:
+    """What they lead to stays as it was, and shows the same size and date."""
+    links = sorted((data / "scannet/posed_images/scene0000_00").glob("0*.txt"))[:2]
+    for name, link in zip("ab", links, strict=True):
+        (data / name).write_text(link.read_text().ljust(400))
+    for _ in range(1000):  # until both have changed within one tick of the clock
+        for name in "ab":
+            os.utime(data / name, (1, 1))
+        if len({(data / name).stat().st_ctime_ns for name in "ab"}) == 1:
+            break
+
+    def point(*names: str) -> None:
+        for name, link in zip(names, links, strict=True):
+            link.unlink()
+            link.symlink_to(data / name)
+
+    point("a", "b")
+    before = scenes_module.folder_stamp("", links[0].parent, [])
+    point("b", "a")
+    assert before and scenes_module.folder_stamp("", links[0].parent, []) not in (None, before)
+
+
+def test_what_changes_while_it_is_read_is_not_kept(data: Path, monkeypatch, capsys) -> None:
+    """Its tensors would be those of the new file, under the key of the old one."""
+    path = data / "scannet/posed_images/scene0000_00/00001.jpg"
+    content, status, found = path.read_bytes(), path.stat(), scenes_module.content_key
+
+    def change_then(*arguments):
+        key = found(*arguments)
+        repaint(data)
+        return key
+
+    monkeypatch.setattr(scenes_module, "content_key", change_then)
+    open_source(data, strategy="uniform", max_frames=4).load(NAME)
+    monkeypatch.setattr(scenes_module, "content_key", found)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert_same(open_source(data, strategy="uniform", max_frames=4).load(NAME), plainly(data, "uniform", 4))
 
 
 LOAD = """
@@ -283,6 +352,41 @@ def test_processes_that_compute_the_same_scenes_do_not_disturb_each_other(data: 
     assert said == [[str(int(total)) for total in expected]] * 3
 
 
+WRITE = """
+import sys
+from pathlib import Path
+import torch
+from llava.data.cache import Cache
+cache, tensors = Cache(Path(sys.argv[1]), 10**12), {"x": torch.zeros(10_000_000)}
+print("ready", flush=True)
+while True:
+    cache.write("key", tensors, {})
+"""
+
+
+def is_written_to(folder: Path) -> bool:
+    for path in folder.glob(".*"):
+        with suppress(FileNotFoundError):  # it has just got its name
+            if path.stat().st_size:
+                return True
+    return False
+
+
+def test_a_process_killed_while_it_writes_leaves_nothing_that_stays(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", WRITE, str(tmp_path)], stdout=subprocess.PIPE, cwd=REPOSITORY)
+    assert child.stdout.readline() == b"ready\n"
+    while not is_written_to(tmp_path / "entries"):
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    cache = Cache(tmp_path, 10**12)
+    assert cache.read("key") is None or cache.read("key")["x"].shape == (10_000_000,)
+    for path in tmp_path.glob("entries/*"):
+        os.utime(path, (1, 1))
+    cache.clear()
+    assert list(tmp_path.glob("entries/*")) == []
+
+
 def test_what_is_given_is_mapped_and_its_changes_stay_ones_own(data: Path) -> None:
     first, second = open_source(data).load(NAME), open_source(data).load(NAME)
     assert str(kept(data)[0]) in Path("/proc/self/maps").read_text()
@@ -293,18 +397,19 @@ def test_what_is_given_is_mapped_and_its_changes_stay_ones_own(data: Path) -> No
     )
 
 
-def test_a_disk_that_takes_nothing_breaks_nothing(data: Path, monkeypatch, capsys) -> None:
-    def full(*args, prefix: str, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device", prefix)  # mkstemp names the file, each time another
-
-    expected = plainly(data)
-    monkeypatch.setattr(cache_module.tempfile, "mkstemp", full)
-    source = open_source(data)
-    for name in (NAME, "scannet/scene0001_00"):
-        source.load(name)
+def test_a_disk_that_takes_nothing_breaks_nothing(data: Path, capsys) -> None:
+    expected, source = plainly(data), open_source(data)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        for name in (NAME, "scannet/scene0001_00"):
+            source.load(name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert_same(source.load(NAME), expected)
     said = capsys.readouterr().err
-    assert said.count("No space left on device") == 1 and "LLAVA_CACHE" in said
+    assert said.count("File too large") == 1 and "set LLAVA_CACHE to a folder that can" in said
+    assert kept(data) == [], "nothing half-written stays"
 
 
 def test_a_data_folder_that_cannot_be_written_has_its_cache_elsewhere(data: Path, monkeypatch, tmp_path: Path) -> None:
@@ -325,9 +430,29 @@ def test_the_environment_says_where_and_how_much(data: Path, monkeypatch, tmp_pa
     shutil.rmtree(tmp_path / "mine")
     assert_same(open_source(data).load(NAME), expected)
     assert not (tmp_path / "mine").exists()
-    monkeypatch.setenv("LLAVA_CACHE_GB", "many")
-    with pytest.raises(ValueError, match="LLAVA_CACHE_GB is 'many': expected gigabytes"):
+
+
+@pytest.mark.parametrize("words", ["many", "50GB", "nan", "inf", "-5", "1e400"])
+def test_a_bound_that_is_none_is_refused(data: Path, monkeypatch, words: str) -> None:
+    monkeypatch.setenv("LLAVA_CACHE_GB", words)
+    with pytest.raises(ValueError, match=f"LLAVA_CACHE_GB is '{words}': expected gigabytes"):
         open_cache(data)
+
+
+def test_a_home_that_is_none_is_refused(data: Path, monkeypatch) -> None:
+    monkeypatch.setenv("LLAVA_CACHE", "~nobody-here/scenes")
+    with pytest.raises(ValueError, match="LLAVA_CACHE is '~nobody-here/scenes', but there is no such home"):
+        open_cache(data)
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_who_may_read_it_is_as_the_user_says(data: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        open_source(data).load(NAME)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (data / ".cache").glob("*/*")} == {mode}
 
 
 def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path, capsys) -> None:
@@ -342,6 +467,48 @@ def test_a_full_cache_keeps_what_is_read_and_gives_up_what_is_not(tmp_path: Path
     cache.read("new")
     assert cache.write("third", tensors | {"y": torch.zeros(200)}, {})
     assert cache.read("old") is None and cache.read("new") is not None and cache.read("third") is not None
+
+
+def test_what_cannot_make_room_is_not_given_up(tmp_path: Path, monkeypatch, capsys) -> None:
+    cache, tensors = Cache(tmp_path, most_bytes=3200), {"x": torch.zeros(200)}
+    assert cache.write("old", tensors, {})
+    os.utime(tmp_path / "entries/old.safetensors", (1, 1))
+    assert not cache.write("large", {"x": torch.zeros(2000)}, {})
+    assert "LLAVA_CACHE_GB bounds it" in capsys.readouterr().err
+    full = shutil.disk_usage(tmp_path)._replace(free=cache_module.SPARE)
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: full)
+    monkeypatch.setattr(cache_module, "_told", set())
+    assert not cache.write("third", tensors | {"y": torch.zeros(200)}, {})
+    assert "the last 2 GB are left free" in capsys.readouterr().err
+    assert len(cache.entries()) == 1
+
+
+def test_notes_make_room_too_unless_they_were_read(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, most_bytes=1600)
+    for number in range(20):
+        cache.note(f"stamp{number}", {"key": "x" * 20})
+        os.utime(tmp_path / f"seen/stamp{number}.json", (number, number))
+    assert cache.recall("stamp3") == {"key": "x" * 20}
+    assert cache.write("new", {"x": torch.zeros(100)}, {})
+    assert cache.recall("stamp0") is None and cache.recall("stamp3") is not None
+    cache.clear(idle=3600)
+    assert [path.stem for path in (tmp_path / "seen").iterdir()] == ["stamp3"]
+
+
+def test_clearing_lets_others_finish_what_they_write(tmp_path: Path, monkeypatch) -> None:
+    cache, fsync = Cache(tmp_path, most_bytes=10**6), os.fsync
+
+    def cleared_meanwhile(handle: int) -> None:
+        cache.clear()
+        fsync(handle)
+
+    monkeypatch.setattr(cache_module.os, "fsync", cleared_meanwhile)
+    assert cache.write("new", {"x": torch.zeros(100)}, {}) and cache.read("new") is not None
+    remains = tmp_path / "entries/.gone.safetensors.abc.part"
+    remains.touch()
+    os.utime(remains, (1, 1))
+    cache.clear()
+    assert list((tmp_path / "entries").iterdir()) == []
 
 
 def test_what_killed_processes_left_makes_room(tmp_path: Path) -> None:
@@ -387,6 +554,10 @@ def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["cache", "clear", "--idle", "-1"])
     assert "expected days of at least 0, got -1" in capsys.readouterr().err and len(kept(data)) == 2
+    monkeypatch.chdir(data)
+    main(["cache"])
+    assert "2 scenes: mc" in capsys.readouterr().out, "also for who stands in the data folder"
+    monkeypatch.chdir(data.parent)
     main(["cache", "clear"])
     assert kept(data) == [] and list((data / ".cache/seen").iterdir()) == []
     with pytest.raises(SystemExit):

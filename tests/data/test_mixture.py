@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llava.data.mixture import epoch_packs, spread_scenes, training_plan
+from llava.data.mixture import epoch_packs, filled, spread_scenes, training_plan
 from llava.types import Sample
 
 
@@ -108,6 +108,14 @@ def test_steps_are_kept_over_the_end_of_an_epoch() -> None:
     alike = sum(a.scene == b.scene for a, b in zip(plan[::2], plan[1::2], strict=True))
     shuffled = training_plan(samples, 1, 40, seed=0)
     assert alike < sum(a.scene == b.scene for a, b in zip(shuffled[::2], shuffled[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("at_once", "length"), [(1, 5), (2, 6), (5, 5), (8, 8)])
+def test_a_plan_is_filled_with_packs_that_ask_nothing(at_once: int, length: int) -> None:
+    plan = training_plan(make_samples({"a": 5, "b": 4}), 2, None, seed=0)
+    even = filled(plan, at_once)
+    assert len(even) == length and even[:5] == plan
+    assert {(pack.scene, pack.samples) for pack in even[5:]} <= {(plan[-1].scene, ())}
 
 
 def test_nothing_to_train_on() -> None:

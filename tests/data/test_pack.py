@@ -260,11 +260,31 @@ def test_a_source_can_be_sent_to_a_worker(rooms_data, tiny_recipe) -> None:
     assert all(torch.equal(here.inputs[key], there.inputs[key]) for key in here.inputs)
 
 
+@pytest.mark.parametrize("boxes", ["gt", "gt+pred"])
+def test_who_asks_for_words_needs_no_boxes(rooms_data, tiny_recipe, boxes: str) -> None:
+    source = open_source(rooms_data, tiny_recipe, boxes=boxes)
+    del source._boxes["gt"]["scannet/scene0000_00"]
+    told, found = (replace(sample, scene="scannet/scene0000_00") for sample in (TOLD, FOUND))
+    with pytest.raises(ValueError, match=r"'scannet/scene0000_00' has no gt boxes .*run `llava prepare`"):
+        source.expect([told, found])
+    with pytest.raises(ValueError, match="has no gt boxes"):
+        source.load("scannet/scene0000_00")
+    source.expect([told, replace(found, scene="scannet/scene0001_00")])
+    scene = source.load("scannet/scene0000_00")
+    assert len(scene.objects) == len(scene.object_masks) == len(source._boxes.get("pred", {}).get(told.scene, []))
+    assert len(source.load("scannet/scene0001_00").objects)
+
+
 def test_what_a_source_cannot_find(rooms_data, tiny_recipe, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"scene 'scannet/scene9999_00' is asked about but .* is missing"):
         open_source(rooms_data, tiny_recipe).load("scannet/scene9999_00")
     with pytest.raises(ValueError, match="has no gt boxes"):
         open_source(rooms_data, tiny_recipe).load("scannet/scene0003_00")  # the held-out one
+    for wrong in ([[1.0] * 5] * 6, [[1.0] * 5 + [float("nan")]], "none", [[1.0] * 6, [1.0]]):
+        source = open_source(rooms_data, tiny_recipe)
+        source._boxes["gt"] = {"scannet/scene0000_00": wrong}
+        with pytest.raises(ValueError, match=r"gt_box.json: the boxes of scene 'scannet/scene0000_00' are no lists of"):
+            source.load("scannet/scene0000_00")
     with pytest.raises(ValueError, match=r"unknown boxes 'prde'.*did you mean 'pred'"):
         open_source(rooms_data, tiny_recipe, boxes="prde")
     with pytest.raises(ValueError, match=r"did you mean 'uniform'"):

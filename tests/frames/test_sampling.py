@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from PIL import Image
 
 from llava.captures.pixels import scene_voxels
 from llava.captures.scannet import read_align, read_pickle
-from llava.frames.sampling import canonical_strategy, read_selection, sample
+from llava.frames.sampling import STRATEGIES, canonical_strategy, read_selection, sample
 from llava.geometry.voxels import max_coverage, pack_keys
 from llava.types import Dropped, Frame, Scene
 
@@ -79,19 +81,57 @@ def test_names_of_strategies() -> None:
         canonical_strategy("zzz")
 
 
-def test_fewer_than_one_frame(scene: Scene) -> None:
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_fewer_than_one_frame(scene: Scene, strategy: str) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        sample(scene, "uniform", 0)
+        sample(scene, strategy, 0)
+    with pytest.raises(ValueError, match="test/wall has no frame"):
+        sample(replace(scene, frames=()), strategy, 4)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_without_any_depth_frames_are_evenly_spaced(scene: Scene, strategy: str) -> None:
+    dark = replace(scene, frames=tuple(replace(frame, depth=scene.frames[3].depth) for frame in scene.frames))
+    blind = record([frame.name for frame in scene.frames], [0] * 6, 0)
+    assert sample(dark, strategy, 3) == sample(dark, strategy, 3, blind) == [0, 2, 5]
+    if strategy != "uniform":
+        assert sample(dark, strategy, 9) == sample(dark, strategy, 9, blind) == [*range(6)]
+
+
+def test_more_frames_than_were_selected_are_found_here(scene: Scene) -> None:
+    """A selection made beforehand ends with its 32nd frame."""
+    short = record(["00005", "00002"], [50, 20], 100)
+    assert sample(scene, "mc", 2, short) == [2, 5]
+    assert sample(scene, "mc", 3, short) == sample(scene, "mc", 3) == [0, 1, 2]
+    assert sample(scene, "mc-ratio95", 3, short) == [0, 1, 2], "two frames see 70 % of it"
+    assert sample(scene, "mc-ratio95", 3, record(["00005", "00002"], [50, 48], 100)) == [2, 5]
+
+
+@pytest.mark.parametrize("x", [1e8, np.nan, np.inf])
+def test_what_is_nowhere_is_named(scene: Scene, x: float) -> None:
+    pose = scene.frames[1].pose.copy()
+    pose[0, 3] = x
+    frames = (scene.frames[0], replace(scene.frames[1], pose=pose))
+    with pytest.raises(ValueError, match="frame 00001 of test/wall: voxel indices go up to .*metres"):
+        sample(replace(scene, frames=frames), "mc", 2)
 
 
 def test_damaged_selection_files(tmp_path: Path) -> None:
     path = tmp_path / "scannet_select_frames.json"
     with pytest.raises(ValueError, match="llava prepare"):
         read_selection(path)
-    for text in ("{", "[1]", '[{"id": 1}]'):
-        path.write_text(text)
-        with pytest.raises(ValueError, match="no list of frame selections"):
+    whole = record(["00001", "00002"], [3, 1], 5)
+    path.write_text(json.dumps([whole]))
+    assert read_selection(path) == {"test/wall": whole}
+    lacking = {key: value for key, value in whole.items() if key != "frame_files"}
+    wrong = [{"frame_files": "00001.jpg"}, {"voxel_nums": [3]}, {"voxel_nums": [3, "1"]}, {"num_all_voxels": None}]
+    for content in (1, {"a": 1}, [1], [{"id": 1}], [lacking], *([whole | change] for change in wrong)):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=r"no list of frame selections.*run `llava prepare` again"):
             read_selection(path)
+    path.write_text("{")
+    with pytest.raises(ValueError, match="no list of frame selections"):
+        read_selection(path)
 
 
 @pytest.fixture(scope="module")

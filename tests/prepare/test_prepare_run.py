@@ -126,16 +126,49 @@ def test_a_killed_run_goes_on(data, tmp_path):
     assert made(data) == made(copy)
 
 
-def test_the_journal_of_a_killed_frame_choice_is_used(data, monkeypatch):
+@pytest.fixture
+def journal(data, monkeypatch):
+    """What a frame choice has noted that was killed when all scenes were chosen from."""
     prepare(data, workers=1)
     path = Layout(data).selection()
-    whole = json.loads(path.read_text())
     path.unlink()
-    first = {**whole[0], "num_all_voxels": -1}  # to be told from a new one
-    noted = [json.dumps({"name": record["video_id"], "result": record}) for record in (first, whole[1])]
-    path.with_suffix(".part.jsonl").write_text(noted[0] + "\n" + noted[1][:40])
-    prepare(data, workers=1)
-    assert json.loads(path.read_text()) == [first, *whole[1:]]
+
+    def die(*arguments, **options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(steps, "write_json", die)
+        with pytest.raises(KeyboardInterrupt):
+            run_step("frame choice", data, workers=1)
+    return path.with_suffix(".part.jsonl")
+
+
+def choose_again(data, journal, *noted):
+    """The frame choice that goes on with these lines of the journal."""
+    journal.write_text("\n".join(json.dumps(line) if isinstance(line, dict) else line for line in noted))
+    run_step("frame choice", data, workers=1)
+    assert not journal.exists()
+    return json.loads(Layout(data).selection().read_text())
+
+
+def test_the_journal_of_a_killed_frame_choice_is_used(data, journal):
+    first, second, third = map(json.loads, journal.read_text().splitlines())
+    first["result"]["num_all_voxels"] = -1  # to be told from a new one
+    cut = json.dumps(second)[:40]
+    assert choose_again(data, journal, first, cut) == [line["result"] for line in (first, second, third)]
+
+
+def test_the_journal_tells_what_it_was_made_from(data, journal):
+    """A scene whose input has changed since the kill is done again, and one that a lost block of the disk hides."""
+    lines = first, second, third = [json.loads(line) for line in journal.read_text().splitlines()]
+    expected = [line["result"] for line in lines]
+    noted = [{**line, "result": {**line["result"], "num_all_voxels": -1}} for line in lines]
+    folder = Layout(data).posed_images(first["name"].removeprefix("scannet/"))
+    for frame in sorted(folder.glob("*.png"))[1::2]:
+        frame.unlink()
+    changed = choose_again(data, journal, noted[0], "\0" * 9, "[1]", {"name": third["name"]}, noted[1], "")
+    assert len(changed[0]["frame_files"]) < len(expected[0]["frame_files"])
+    assert changed[1:] == [noted[1]["result"], expected[2]]
 
 
 def test_damaged_scenes_are_named_and_the_others_prepared(data):

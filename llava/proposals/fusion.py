@@ -29,6 +29,7 @@ class Cloud:
     points: np.ndarray  # (n, 3) float64 metres, world
     normals: np.ndarray  # (n, 3) float64 unit vectors, towards the cameras
     rgb: np.ndarray  # (n, 3) float64, 0..255
+    far: np.ndarray  # (n,) float64 metres: from how far away they were seen, near looks counting more
     voxel: float  # metres, the side of the grid's cells
 
 
@@ -38,10 +39,10 @@ class _Grid:
     def __init__(self) -> None:
         self.voxel = VOXEL
         self.keys = np.zeros(0, np.int64)
-        self.sums = np.zeros((0, 10))  # weight, then weighted: position, colour, direction to the camera
+        self.sums = np.zeros((0, 11))  # weight, then weighted: position, colour, direction to the camera, depth
 
     def add(self, points: np.ndarray, rest: np.ndarray) -> None:
-        """Points (p, 3) with (p, 7) what is summed beside their position, weight first."""
+        """Points (p, 3) with (p, 8) what is summed beside their position, weight first."""
         weight = rest[:, :1]
         values = np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)
         self._merge(pack_keys(np.floor(points / self.voxel)), values)
@@ -74,13 +75,13 @@ def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
     for index in indices:
         grid.add(*_surface(scene, index))
     if len(grid.keys) < NEIGHBOURS:
-        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), grid.voxel)
+        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), np.zeros(0), grid.voxel)
     weight, sums = grid.sums[:, :1], grid.sums[:, 1:] / grid.sums[:, :1]
-    return _smoothed(sums[:, :3], sums[:, 3:6], sums[:, 6:], weight[:, 0], grid.voxel)
+    return _smoothed(sums[:, :3], sums[:, 6:9], sums[:, [3, 4, 5, 9]], weight[:, 0], grid.voxel)
 
 
 def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured points (p, 3) of a frame and (p, 7): weight, colour, unit vector to the camera."""
+    """Measured points (p, 3) of a frame and (p, 8): weight, colour, unit vector to the camera, depth."""
     width, height = scene.depth_size
     step = max(1, width // COLUMNS)
     rows, cols = np.arange(0, height, step), np.arange(0, width, step)
@@ -92,7 +93,8 @@ def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
     color = np.asarray(picture)[rows][:, cols][known]
     towards = pose[:3, 3] - points
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    return points, np.concatenate([depth[known][:, None].astype(np.float64) ** -2, color, towards], axis=1)
+    away = depth[known][:, None].astype(np.float64)
+    return points, np.concatenate([away**-2, color, towards, away], axis=1)
 
 
 def _held(depth: np.ndarray) -> np.ndarray:
@@ -110,8 +112,8 @@ def _held(depth: np.ndarray) -> np.ndarray:
     return held
 
 
-def _smoothed(points: np.ndarray, rgb: np.ndarray, towards: np.ndarray, weight: np.ndarray, voxel: float) -> Cloud:
-    """Points (n, 3) on the planes through their neighbours, where these lie in one, and again one a voxel."""
+def _smoothed(points: np.ndarray, towards: np.ndarray, looks: np.ndarray, weight: np.ndarray, voxel: float) -> Cloud:
+    """Points (n, 3) on the planes through their neighbours, again one a voxel; looks (n, 4): colour and depth."""
     from scipy.spatial import cKDTree
 
     _, near = cKDTree(points).query(points, NEIGHBOURS, distance_upper_bound=4 * voxel)
@@ -129,6 +131,7 @@ def _smoothed(points: np.ndarray, rgb: np.ndarray, towards: np.ndarray, weight: 
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     total = np.add.reduceat(weight[order], starts)[:, None]
-    kept = [np.add.reduceat((v * weight[:, None])[order], starts) / total for v in (moved, normals, rgb)]
-    kept[1] /= np.maximum(np.linalg.norm(kept[1], axis=1, keepdims=True), 1e-9)
-    return Cloud(*kept, voxel)
+    values = np.concatenate([moved, normals, looks], axis=1) * weight[:, None]
+    means = np.add.reduceat(values[order], starts) / total
+    normals = means[:, 3:6] / np.maximum(np.linalg.norm(means[:, 3:6], axis=1, keepdims=True), 1e-9)
+    return Cloud(means[:, :3], normals, means[:, 6:9], means[:, 9], voxel)

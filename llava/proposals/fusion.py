@@ -15,6 +15,7 @@ from llava.types import Scene
 
 VOXEL = 0.025  # metres, unless the scene is too large for it
 MOST_VOXELS = 600_000  # voxels are made twice as large where there would be more: bounds memory and time
+FEW_POINTS = 200_000  # of some frames, that are summed at once
 MOST_FRAMES = 240  # read of a long video, evenly spread
 COLUMNS = 256  # of a depth image that are read; more are thinned out
 FARTHEST = 6.0  # metres; beyond it depth cameras guess
@@ -34,30 +35,38 @@ class Cloud:
 
 
 class _Grid:
-    """Sums over the points of each voxel, sorted by key; grows only by voxels that were never hit before."""
+    """Sums over the points of each voxel, sorted by key."""
 
     def __init__(self) -> None:
         self.voxel = VOXEL
         self.keys = np.zeros(0, np.int64)
         self.sums = np.zeros((0, 11))  # weight, then weighted: position, colour, direction to the camera, depth
+        self._new: list[tuple[np.ndarray, np.ndarray]] = []  # points with their values, not yet in the sums
 
     def add(self, points: np.ndarray, rest: np.ndarray) -> None:
         """Points (p, 3) with (p, 8) what is summed beside their position, weight first."""
         weight = rest[:, :1]
-        values = np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)
-        self._merge(pack_keys(np.floor(points / self.voxel)), values)
+        self._new.append((points, np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)))
+        # As much again as there is: each merge sorts all, and so few are needed.
+        if sum(len(some) for some, _ in self._new) > max(FEW_POINTS, len(self.keys)):
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring what was added into the sums."""
+        keys = [pack_keys(np.floor(points / self.voxel)) for points, _ in self._new]
+        self._merge([self.keys, *keys], [self.sums, *(values for _, values in self._new)])
+        self._new = []
         while len(self.keys) > MOST_VOXELS:
             self.voxel *= 2
-            keys, values = self.keys, self.sums
-            self.keys, self.sums = keys[:0], values[:0]
-            self._merge(pack_keys(np.floor(values[:, 1:4] / values[:, :1] / self.voxel)), values)
+            middle = self.sums[:, 1:4] / self.sums[:, :1]
+            self._merge([pack_keys(np.floor(middle / self.voxel))], [self.sums])
 
-    def _merge(self, keys: np.ndarray, values: np.ndarray) -> None:
-        keys, values = np.concatenate([self.keys, keys]), np.concatenate([self.sums, values])
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
-        self.keys, self.sums = keys[starts], np.add.reduceat(values[order], starts) if len(starts) else values
+    def _merge(self, keys: list[np.ndarray], sums: list[np.ndarray]) -> None:
+        found, values = np.concatenate(keys), np.concatenate(sums)
+        order = np.argsort(found, kind="stable")
+        found = found[order]
+        starts = np.flatnonzero(np.diff(found, prepend=-1))
+        self.keys, self.sums = found[starts], np.add.reduceat(values[order], starts) if len(starts) else values
 
 
 def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
@@ -74,6 +83,7 @@ def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
     grid = _Grid()
     for index in indices:
         grid.add(*_surface(scene, index))
+    grid.settle()
     if len(grid.keys) < NEIGHBOURS:
         return Cloud(*(np.zeros((0, 3)) for _ in range(3)), np.zeros(0), grid.voxel)
     weight, sums = grid.sums[:, :1], grid.sums[:, 1:] / grid.sums[:, :1]

@@ -17,6 +17,7 @@ VOXEL = 0.025  # metres, unless the scene is too large for it
 MOST_VOXELS = 600_000  # voxels are made twice as large where there would be more: bounds memory and time
 FEW_POINTS = 200_000  # of some frames, that are summed at once
 MOST_FRAMES = 240  # read of a long video, evenly spread
+BAND_POINTS = 2**15  # that are smoothed at a time
 COLUMNS = 256  # of a depth image that are read; more are thinned out
 FARTHEST = 6.0  # metres; beyond it depth cameras guess
 JUMP = 0.03  # of the depth: what differs more from its neighbour in the picture belongs to another surface
@@ -126,17 +127,21 @@ def _smoothed(points: np.ndarray, towards: np.ndarray, looks: np.ndarray, weight
     """Points (n, 3) on the planes through their neighbours, again one a voxel; looks (n, 4): colour and depth."""
     from scipy.spatial import cKDTree
 
-    _, near = cKDTree(points).query(points, NEIGHBOURS, distance_upper_bound=4 * voxel)
-    there = near < len(points)
-    near = np.where(there, near, 0)
-    share = np.where(there, weight[near], 0)
-    share /= share.sum(axis=1, keepdims=True)
-    middle = np.einsum("nk,nkc->nc", share, points[near])
-    spread = points[near] - middle[:, None]
-    _, axes = np.linalg.eigh(np.einsum("nk,nkc,nkd->ncd", share, spread, spread))
-    normals = axes[:, :, 0]
-    normals *= np.where(np.sum(normals * towards, axis=1, keepdims=True) < 0, -1, 1)
-    moved = points + normals * np.sum((middle - points) * normals, axis=1, keepdims=True)
+    tree, normals, moved = cKDTree(points), np.empty_like(points), np.empty_like(points)
+    for start in range(0, len(points), BAND_POINTS):
+        band = slice(start, start + BAND_POINTS)
+        _, near = tree.query(points[band], NEIGHBOURS, distance_upper_bound=4 * voxel)
+        there = near < len(points)
+        near = np.where(there, near, 0)
+        share = np.where(there, weight[near], 0)
+        share /= share.sum(axis=1, keepdims=True)
+        middle = np.einsum("nk,nkc->nc", share, points[near])
+        spread = points[near] - middle[:, None]
+        _, axes = np.linalg.eigh(np.einsum("nk,nkc,nkd->ncd", share, spread, spread))
+        across = axes[:, :, 0]
+        off = np.sum((middle - points[band]) * across, axis=1, keepdims=True)
+        moved[band] = points[band] + across * off
+        normals[band] = across * np.where(np.sum(across * towards[band], axis=1, keepdims=True) < 0, -1, 1)
     keys = pack_keys(np.floor(moved / voxel))
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))

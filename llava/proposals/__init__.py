@@ -17,6 +17,8 @@ LEAST_CONTRAST = 0.25  # metres, see `Regions.contrast`
 ALIKE = 0.5  # IoU from which two boxes are taken for the same thing
 LEAST_AREA = 0.015  # square metres of surface seen: a cup
 CLEAR = 0.03  # metres off floor, ceiling and walls from which a point is of something else
+NOISE = 0.003  # metres by which a point seen from 1 m may be off; grows with the square of the distance
+LARGEST = 3.5  # metres: what is longer is much of a room
 STANDS = 0.15  # metres above the floor up to which a thing stands on it: feet are thin and dark
 LEANS = 0.1  # metres off a wall up to which a thing touches it: its back is not seen
 HANGS = 0.25  # metres off a wall up to which what touches it needs no stand
@@ -60,10 +62,10 @@ def boxes_in(cloud: Cloud, cues: Cues) -> np.ndarray:
 
 def _standing(cloud: Cloud, shell: Shell, cues: Cues) -> tuple[np.ndarray, np.ndarray]:
     """Boxes (k, 6) and contrast (k,) of regions clear of floor, ceiling and walls."""
-    height = cloud.points[:, 2]
-    clear = (height > shell.floor + CLEAR) & (height < shell.ceiling - CLEAR)
+    height, margin = cloud.points[:, 2], np.maximum(CLEAR, NOISE * cloud.far**2)
+    clear = (height > shell.floor + margin) & (height < shell.ceiling - margin)
     for wall in shell.walls:
-        clear &= wall.offset(cloud.points) > CLEAR
+        clear &= wall.offset(cloud.points) > margin
     regions = _grown(cloud, clear, np.zeros((len(cloud.points), 0)), cues)
     kept = regions.points * cloud.voxel**2 >= LEAST_AREA
     low, high = regions.low[kept] - cloud.voxel / 4, regions.high[kept] + cloud.voxel / 4
@@ -118,6 +120,7 @@ def _distinct(boxes: np.ndarray, contrast: np.ndarray) -> np.ndarray:
     """Of boxes (k, 6) those with enough contrast, the highest first, without those much like a higher one."""
     order = np.argsort(-contrast, kind="stable")
     left = boxes[order[contrast[order] >= LEAST_CONTRAST]]
+    left = left[left[:, 3:].max(axis=1, initial=0) <= LARGEST]
     found: list[np.ndarray] = []
     while len(left) and len(found) < MOST:
         found.append(left[0])

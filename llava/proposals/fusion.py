@@ -15,7 +15,9 @@ from llava.types import Scene
 
 VOXEL = 0.025  # metres, unless the scene is too large for it
 MOST_VOXELS = 600_000  # voxels are made twice as large where there would be more: bounds memory and time
+FEW_POINTS = 200_000  # of some frames, that are summed at once
 MOST_FRAMES = 240  # read of a long video, evenly spread
+BAND_POINTS = 2**15  # that are smoothed at a time
 COLUMNS = 256  # of a depth image that are read; more are thinned out
 FARTHEST = 6.0  # metres; beyond it depth cameras guess
 JUMP = 0.03  # of the depth: what differs more from its neighbour in the picture belongs to another surface
@@ -29,34 +31,43 @@ class Cloud:
     points: np.ndarray  # (n, 3) float64 metres, world
     normals: np.ndarray  # (n, 3) float64 unit vectors, towards the cameras
     rgb: np.ndarray  # (n, 3) float64, 0..255
+    far: np.ndarray  # (n,) float64 metres: from how far away they were seen, near looks counting more
     voxel: float  # metres, the side of the grid's cells
 
 
 class _Grid:
-    """Sums over the points of each voxel, sorted by key; grows only by voxels that were never hit before."""
+    """Sums over the points of each voxel, sorted by key."""
 
     def __init__(self) -> None:
         self.voxel = VOXEL
         self.keys = np.zeros(0, np.int64)
-        self.sums = np.zeros((0, 10))  # weight, then weighted: position, colour, direction to the camera
+        self.sums = np.zeros((0, 11))  # weight, then weighted: position, colour, direction to the camera, depth
+        self._new: list[tuple[np.ndarray, np.ndarray]] = []  # points with their values, not yet in the sums
 
     def add(self, points: np.ndarray, rest: np.ndarray) -> None:
-        """Points (p, 3) with (p, 7) what is summed beside their position, weight first."""
+        """Points (p, 3) with (p, 8) what is summed beside their position, weight first."""
         weight = rest[:, :1]
-        values = np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)
-        self._merge(pack_keys(np.floor(points / self.voxel)), values)
+        self._new.append((points, np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)))
+        # As much again as there is: each merge sorts all, and so few are needed.
+        if sum(len(some) for some, _ in self._new) > max(FEW_POINTS, len(self.keys)):
+            self.settle()
+
+    def settle(self) -> None:
+        """Bring what was added into the sums."""
+        keys = [pack_keys(np.floor(points / self.voxel)) for points, _ in self._new]
+        self._merge([self.keys, *keys], [self.sums, *(values for _, values in self._new)])
+        self._new = []
         while len(self.keys) > MOST_VOXELS:
             self.voxel *= 2
-            keys, values = self.keys, self.sums
-            self.keys, self.sums = keys[:0], values[:0]
-            self._merge(pack_keys(np.floor(values[:, 1:4] / values[:, :1] / self.voxel)), values)
+            middle = self.sums[:, 1:4] / self.sums[:, :1]
+            self._merge([pack_keys(np.floor(middle / self.voxel))], [self.sums])
 
-    def _merge(self, keys: np.ndarray, values: np.ndarray) -> None:
-        keys, values = np.concatenate([self.keys, keys]), np.concatenate([self.sums, values])
-        order = np.argsort(keys, kind="stable")
-        keys = keys[order]
-        starts = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
-        self.keys, self.sums = keys[starts], np.add.reduceat(values[order], starts) if len(starts) else values
+    def _merge(self, keys: list[np.ndarray], sums: list[np.ndarray]) -> None:
+        found, values = np.concatenate(keys), np.concatenate(sums)
+        order = np.argsort(found, kind="stable")
+        found = found[order]
+        starts = np.flatnonzero(np.diff(found, prepend=-1))
+        self.keys, self.sums = found[starts], np.add.reduceat(values[order], starts) if len(starts) else values
 
 
 def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
@@ -73,14 +84,15 @@ def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
     grid = _Grid()
     for index in indices:
         grid.add(*_surface(scene, index))
+    grid.settle()
     if len(grid.keys) < NEIGHBOURS:
-        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), grid.voxel)
+        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), np.zeros(0), grid.voxel)
     weight, sums = grid.sums[:, :1], grid.sums[:, 1:] / grid.sums[:, :1]
-    return _smoothed(sums[:, :3], sums[:, 3:6], sums[:, 6:], weight[:, 0], grid.voxel)
+    return _smoothed(sums[:, :3], sums[:, 6:9], sums[:, [3, 4, 5, 9]], weight[:, 0], grid.voxel)
 
 
 def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured points (p, 3) of a frame and (p, 7): weight, colour, unit vector to the camera."""
+    """Measured points (p, 3) of a frame and (p, 8): weight, colour, unit vector to the camera, depth."""
     width, height = scene.depth_size
     step = max(1, width // COLUMNS)
     rows, cols = np.arange(0, height, step), np.arange(0, width, step)
@@ -92,7 +104,8 @@ def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
     color = np.asarray(picture)[rows][:, cols][known]
     towards = pose[:3, 3] - points
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
-    return points, np.concatenate([depth[known][:, None].astype(np.float64) ** -2, color, towards], axis=1)
+    away = depth[known][:, None].astype(np.float64)
+    return points, np.concatenate([away**-2, color, towards, away], axis=1)
 
 
 def _held(depth: np.ndarray) -> np.ndarray:
@@ -110,25 +123,30 @@ def _held(depth: np.ndarray) -> np.ndarray:
     return held
 
 
-def _smoothed(points: np.ndarray, rgb: np.ndarray, towards: np.ndarray, weight: np.ndarray, voxel: float) -> Cloud:
-    """Points (n, 3) on the planes through their neighbours, where these lie in one, and again one a voxel."""
+def _smoothed(points: np.ndarray, towards: np.ndarray, looks: np.ndarray, weight: np.ndarray, voxel: float) -> Cloud:
+    """Points (n, 3) on the planes through their neighbours, again one a voxel; looks (n, 4): colour and depth."""
     from scipy.spatial import cKDTree
 
-    _, near = cKDTree(points).query(points, NEIGHBOURS, distance_upper_bound=4 * voxel)
-    there = near < len(points)
-    near = np.where(there, near, 0)
-    share = np.where(there, weight[near], 0)
-    share /= share.sum(axis=1, keepdims=True)
-    middle = np.einsum("nk,nkc->nc", share, points[near])
-    spread = points[near] - middle[:, None]
-    _, axes = np.linalg.eigh(np.einsum("nk,nkc,nkd->ncd", share, spread, spread))
-    normals = axes[:, :, 0]
-    normals *= np.where(np.sum(normals * towards, axis=1, keepdims=True) < 0, -1, 1)
-    moved = points + normals * np.sum((middle - points) * normals, axis=1, keepdims=True)
+    tree, normals, moved = cKDTree(points), np.empty_like(points), np.empty_like(points)
+    for start in range(0, len(points), BAND_POINTS):
+        band = slice(start, start + BAND_POINTS)
+        _, near = tree.query(points[band], NEIGHBOURS, distance_upper_bound=4 * voxel)
+        there = near < len(points)
+        near = np.where(there, near, 0)
+        share = np.where(there, weight[near], 0)
+        share /= share.sum(axis=1, keepdims=True)
+        middle = np.einsum("nk,nkc->nc", share, points[near])
+        spread = points[near] - middle[:, None]
+        _, axes = np.linalg.eigh(np.einsum("nk,nkc,nkd->ncd", share, spread, spread))
+        across = axes[:, :, 0]
+        off = np.sum((middle - points[band]) * across, axis=1, keepdims=True)
+        moved[band] = points[band] + across * off
+        normals[band] = across * np.where(np.sum(across * towards[band], axis=1, keepdims=True) < 0, -1, 1)
     keys = pack_keys(np.floor(moved / voxel))
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=-1))
     total = np.add.reduceat(weight[order], starts)[:, None]
-    kept = [np.add.reduceat((v * weight[:, None])[order], starts) / total for v in (moved, normals, rgb)]
-    kept[1] /= np.maximum(np.linalg.norm(kept[1], axis=1, keepdims=True), 1e-9)
-    return Cloud(*kept, voxel)
+    values = np.concatenate([moved, normals, looks], axis=1) * weight[:, None]
+    means = np.add.reduceat(values[order], starts) / total
+    normals = means[:, 3:6] / np.maximum(np.linalg.norm(means[:, 3:6], axis=1, keepdims=True), 1e-9)
+    return Cloud(means[:, :3], normals, means[:, 6:9], means[:, 9], voxel)

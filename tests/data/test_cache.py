@@ -29,6 +29,7 @@ from llava.data.cache import Cache, find_caches, open_cache
 from llava.data.scenes import SceneInputs, SceneSource, scene_inputs
 from llava.encoders.siglip import Siglip
 from llava.frames import sample
+from llava.proposals import propose
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "scannet/scene0000_00"
@@ -563,3 +564,20 @@ def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
     with pytest.raises(SystemExit):
         main(["cache", "nowhere"])
     assert "there is no data folder nowhere" in capsys.readouterr().err
+
+
+def test_own_proposals_are_made_once_a_scene_and_code(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = propose(read_data_scene(data, NAME))
+    np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), expected)
+    monkeypatch.setattr("llava.data.scenes.propose", lambda _: np.ones((1, 6), np.float32))
+    np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), expected)
+    monkeypatch.setattr("llava.data.scenes.proposing_digest", lambda: "other code")
+    np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), np.ones((1, 6)))
+
+
+def test_without_a_cache_a_process_proposes_once_a_scene(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAVA_CACHE_GB", "0")
+    source = open_source(data, boxes="own")
+    expected = source.objects(NAME)
+    monkeypatch.delattr("llava.data.scenes.propose")
+    np.testing.assert_array_equal(source.load(NAME).objects, expected)

@@ -56,7 +56,8 @@ def room(*things: list) -> Cloud:
         *(plate((0, -s, 0), s * 2.0, (-2, 0), (2, 2.5), WHITE) for s in (-1, 1)),
         *things,
     ]
-    return Cloud(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)), STEP)
+    points, normals, rgb = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Cloud(points, normals, rgb, np.full(len(points), 2.0), STEP)
 
 
 @pytest.fixture(scope="module")

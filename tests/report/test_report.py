@@ -103,6 +103,12 @@ def test_statement_tells_apart_benchmarks_that_differ(run_dir) -> None:
     )
 
 
+def test_statement_says_that_the_boxes_were_our_own(run_dir) -> None:
+    path = run_dir.parent / "scanrefer/demo.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boxes": "own"}))
+    assert "own proposals (scanrefer)" in dict(statement(read_run(run_dir).results))["boxes"]
+
+
 def test_breakdown_puts_kinds_in_rows_and_metrics_in_columns(run_dir) -> None:
     tables = {result.task.name: breakdown(result) for result in read_run(run_dir).results}
     multi = tables["multi3drefer"]

@@ -81,13 +81,15 @@ def run_llava(arguments: Sequence[str | Path], log: Path) -> None:
     """Run `llava` with these arguments and one thread; what it says goes to the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "llava.cli", *map(str, arguments)],
-            check=True,
             stdout=file,
             stderr=file,
             env={**os.environ, "OMP_NUM_THREADS": "1"},  # arms run beside each other
         )
+    if done.returncode:
+        last = log.read_text(errors="replace").strip().rpartition("\n")[2]
+        raise ValueError(f"`llava {arguments[0]}` ended with code {done.returncode}: {last} ({log} has all)")
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:

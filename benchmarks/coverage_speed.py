@@ -14,13 +14,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import tyro
 from baselines import sampling as baseline
-from measure import Run, growth_exponent, in_child, table, write
+from measure import Run, check_counts, growth_exponent, in_child, table, write
 from PIL import Image
 from tqdm import tqdm
 
 from llava.captures.scannet import read_data_scene
+from llava.complaints import run_script
 from llava.geometry.voxels import pack_keys, union, unpack_keys
 from llava.prepare.coverage import MOST_FRAMES, select_frames
 from llava.prepare.voxels import scan_voxels
@@ -54,6 +54,7 @@ def main(
         work: where the scenes are made, and kept for the next run.
         results: the folder to write to.
     """
+    check_counts(images=images, growth=growth, scenes=scenes, repeats=repeats, size=size)
     cores = os.cpu_count() or 1
     flats = {count: make_flat(work, count, images, size) for count in {images, *growth}}
     ways = {"plain": (plain, ()), "one thread": (fast, (1,)), f"{cores} threads": (fast, (cores,))}
@@ -188,4 +189,4 @@ def _tables(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

@@ -21,9 +21,10 @@ import numpy as np
 import torch
 import tyro
 from baselines.evaluation import answer_one_by_one
-from measure import growth_exponent, in_child, interleaved, table, write
+from measure import check_counts, growth_exponent, in_child, interleaved, table, write
 
 from llava.answering import Answerer
+from llava.complaints import run_script
 from llava.data.chat import Chat
 from llava.data.marks import match_marks
 from llava.data.scenes import SceneInputs, SceneSource, scene_inputs
@@ -198,14 +199,25 @@ def main(
         together: scenes of rooms in the comparison with the plain way.
         each: questions a scene, where they do not vary.
     """
+    counts = {"questions": questions, "scenes": scenes, "frames": frames, "together": together, "each": each}
+    check_counts(**counts, repeats=repeats, tiny_frames=tiny_frames)
+    if not (where.golden / "io.npz").is_file():
+        raise ValueError(f"{where.golden} holds no recorded model (io.npz): name its folder with --golden")
     torch.set_num_threads(1)
     os.environ["LLAVA_CACHE_GB"] = "0"  # neither way is spared the reading of a scene
-    room = Work(where, "rooms", frames[-2], questions=each)
+    room = Work(where, "rooms", frames[-2:][0], questions=each)
     against_plain = {
         f"rooms, {room.frames} frames": replace(room, scenes=together),
         f"rooms, {frames[-1]} frames": replace(room, scenes=together, frames=frames[-1]),
         f"tiny model, {tiny_frames} frames": Work(where, "tiny", tiny_frames, questions=each),
     }
+    varied = {
+        "questions": [replace(room, questions=count) for count in questions],
+        "scenes": [replace(room, scenes=count) for count in scenes],
+        "frames": [replace(room, frames=count) for count in frames],
+    }
+    for work in (*against_plain.values(), *(work for works in varied.values() for work in works)):
+        work.asked()  # what is not there is told now, and not after half of the measuring
     rows, compared = [], {}
     for name, work in against_plain.items():
         compared[name], lines = _ratios(name, work, repeats)
@@ -213,11 +225,6 @@ def main(
     columns = [f"{each} questions a scene", "one by one /s", "together /s", "ratio", "MB", "MB together", "alike"]
     text = [f"Questions a second, medians of {repeats}.\n\n{table(columns, rows)}"]
     numbers = {"compared": compared}
-    varied = {
-        "questions": [replace(room, questions=count) for count in questions],
-        "scenes": [replace(room, scenes=count) for count in scenes],
-        "frames": [replace(room, frames=count) for count in frames],
-    }
     for what, works in varied.items():
         if len(works) > 1:
             numbers[what], rows = _growth(what, works, repeats)
@@ -258,4 +265,4 @@ def _growth(what: str, works: Sequence[Work], repeats: int) -> tuple[dict, list[
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

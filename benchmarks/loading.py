@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from baselines import loading as baseline
-from measure import in_child, interleaved, table, write
+from measure import check_counts, in_child, interleaved, table, write
 from PIL import Image
 from tqdm import tqdm
 
 from llava.captures.scannet import read_data_scene
+from llava.complaints import run_script
 from llava.data.cache import open_cache
 from llava.data.scenes import SceneSource
 from llava.encoders.siglip import Siglip
@@ -63,6 +63,8 @@ def main(
         packs: of a training.
         results: the folder to write to.
     """
+    counts = {"frames": frames, "posed": posed, "rooms": rooms, "packs": packs}
+    check_counts(**counts, repeats=repeats, color=color, depth=depth)
     with tempfile.TemporaryDirectory() as work, _environment(LLAVA_CACHE=None, LLAVA_CACHE_GB=None):
         data = make_scene(Path(work) / "large", posed, color, depth)
         loaded = {boxes: loading(data, frames, boxes, repeats) for boxes in ("gt", "none")}
@@ -226,4 +228,4 @@ def _tables(numbers: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

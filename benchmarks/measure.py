@@ -30,6 +30,14 @@ class Run:
     peak_mb: float  # 1e6 bytes, of the whole process, interpreter and libraries included
 
 
+def check_counts(**counts: int | Sequence[int]) -> None:
+    """Raise ValueError for a number below 1, or none at all, before anything is measured."""
+    for name, value in counts.items():
+        values = [value] if isinstance(value, int) else list(value)
+        if not values or min(values) < 1:
+            raise ValueError(f"--{name.replace('_', '-')}: expected numbers of at least 1, got {value}")
+
+
 def interleaved(ways: Mapping[str, Callable[[], object]], repeats: int = 5) -> dict[str, list[float]]:
     """Seconds of each call of each way. Taken in turns, so that what else the machine does meets all of them."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-import tyro
 from arms import Arm, table, train_and_evaluate
-from measure import write
+from measure import check_counts, write
+
+from llava.complaints import run_script
 
 SCORE = ("scanrefer acc@0.25", "multi3drefer f1@0.25", "scan2cap cider@0.5", "scanqa em", "sqa3d em")
 
@@ -99,6 +100,9 @@ def main(
         questions: a step; every K must divide it.
         steps: at least two numbers, growing: they also give each K's pace.
     """
+    check_counts(ks=ks, questions=questions, steps=steps, jobs=jobs)
+    if len(steps) < 2 or sorted(set(steps)) != list(steps) or not minutes > 0:
+        raise ValueError(f"--steps {steps}, --minutes {minutes:g}: expected two growing numbers or more, and some time")
     if any(questions % k for k in ks):
         raise ValueError(f"a step of {questions} questions cannot be made of packs of {ks}: each must divide it")
 
@@ -144,4 +148,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import tyro
 from arms import Arm, evaluate, table
 from measure import conditions
+
+from llava.complaints import run_script
 
 
 def main(
@@ -36,4 +37,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from measure import table
+
+from llava.complaints import run_script
 
 OTHERS = {
     "packs_learning": "score against wall-clock for 1, 4 and 16 questions a scene",
@@ -119,4 +120,4 @@ def main(folder: Path = Path(__file__).parent) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

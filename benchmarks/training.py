@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
-import tyro
 from baselines.training import Scene, learn_apart, learn_by_dense_mask, learn_on_a_cache
-from measure import growth_exponent, in_child, interleaved, table, tree_mb, write
+from measure import check_counts, growth_exponent, in_child, interleaved, table, tree_mb, write
 from transformers import Qwen2Config
 
+from llava.complaints import run_script
 from llava.encoders.siglip import Siglip
 from llava.model.scene_lm import SceneLM, SceneLMConfig
 
@@ -188,6 +188,13 @@ def main(
     out: Path = Path(__file__),
 ) -> None:
     """Measure speed, memory and gradients, with and without gradient checkpointing; small sizes are a quick try."""
+    sizes = {name: value for name, value in vars(work).items() if name not in ("frames", "checkpointing")}
+    check_counts(ks=ks, prefixes=prefixes, frames=frames, repeats=repeats, **{f"work.{n}": v for n, v in sizes.items()})
+    if work.width % work.heads or work.heads % work.kv_heads:
+        raise ValueError(
+            f"a width of {work.width} cannot be made of {work.heads} heads that share {work.kv_heads} key heads: each "
+            "must divide the one before"
+        )
     checkpointed = replace(work, checkpointing=True)
     rates, ratio = compare_ways(work, repeats)
     rates_checkpointed, ratio_checkpointed = compare_ways(checkpointed, repeats)
@@ -227,4 +234,4 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    run_script(main, __doc__)

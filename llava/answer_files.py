@@ -80,8 +80,10 @@ def gathered_scenes(files: Iterable[Path], by_scene: Mapping[str, Sequence[Sampl
         ids: dict[str, list] = {}
         content = path.read_bytes() if path.exists() else b""
         for line, answer in _parsed(path, content[: content.rfind(b"\n") + 1]):  # what follows, a kill cut
-            lines.setdefault(answer["scene"], []).append(line)
-            ids.setdefault(answer["scene"], []).append(answer["sample_id"])
+            scene, number = answer.get("scene"), answer.get("sample_id")
+            if isinstance(scene, str) and isinstance(number, str | int):  # else it answers nothing that is asked
+                lines.setdefault(scene, []).append(line)
+                ids.setdefault(scene, []).append(number)
         for name, samples in by_scene.items():
             # Counted, for the wordings of one question may share its id (SQA3D's train split).
             if name in ids and name not in whole and Counter(ids[name]) == Counter(sample.id for sample in samples):

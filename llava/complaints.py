@@ -56,7 +56,8 @@ def complaint(error: Exception) -> str | None:
 
 
 def _is_ours(error: ValueError) -> bool:
-    """Whether a `raise` in this package made it; what numpy or torch raise is a bug, to be seen with its traceback.
+    """Whether a `raise` in this package made it, or beside the script that runs; what numpy or torch raise is a bug, to
+    be seen with its traceback.
 
     Errors of compiled code have a frame of ours innermost, too, but at another instruction than a raise.
     """
@@ -65,4 +66,5 @@ def _is_ours(error: ValueError) -> bool:
         innermost = innermost.tb_next
     frame = innermost.tb_frame
     instruction = dis.opname[frame.f_code.co_code[innermost.tb_lasti]]
-    return frame.f_globals["__name__"].startswith("llava.") and instruction == "RAISE_VARARGS"
+    beside = Path(frame.f_code.co_filename).resolve().parent == Path(sys.argv[0]).resolve().parent
+    return (frame.f_globals["__name__"].startswith("llava.") or beside) and instruction == "RAISE_VARARGS"

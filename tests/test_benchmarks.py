@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import tyro
 
 from llava.tasks import TASKS
 
@@ -93,16 +94,62 @@ def test_steps_for_the_same_minutes(packs_learning: ModuleType) -> None:
     assert packs_learning.same_minutes((10, 30), (20.0, 40.0), minutes=0.1) == 1
 
 
-def test_packs_that_make_no_step_are_refused(packs_learning: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="each must divide it"):
-        packs_learning.main(tmp_path, ks=(1, 3), questions=16)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ks": (1, 3)}, "each must divide it"),
+        ({"ks": (0,)}, r"--ks: expected numbers of at least 1, got \(0,\)"),
+        ({"steps": (150,)}, "expected two growing numbers or more"),
+        ({"steps": (300, 150)}, "expected two growing numbers or more"),
+        ({"minutes": 0.0}, "--minutes 0: expected"),
+    ],
+)
+def test_packs_that_cannot_be_compared_are_refused(
+    packs_learning: ModuleType, tmp_path: Path, changes: dict, message: str
+) -> None:
+    """Before the first training, and not when the last has ended."""
+    with pytest.raises(ValueError, match=message):
+        packs_learning.main(tmp_path, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("coverage_speed", {"images": 0}, "--images: expected numbers of at least 1, got 0"),
+        ("coverage_speed", {"growth": ()}, r"--growth: expected numbers of at least 1, got \(\)"),
+        ("loading", {"frames": 0}, "--frames: expected numbers of at least 1, got 0"),
+        ("training", {"repeats": 0}, "--repeats: expected numbers of at least 1, got 0"),
+    ],
+)
+def test_nothing_to_measure_is_refused(arms: ModuleType, name: str, changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        importlib.import_module(name).main(**changes)
+
+
+def test_heads_that_make_no_model_are_refused(training: ModuleType, work) -> None:
+    with pytest.raises(ValueError, match="a width of 32 cannot be made of 3 heads"):
+        training.main(replace(work, heads=3))
+
+
+def test_what_a_training_said_before_it_failed_is_told(arms: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"`llava eval` ended with code 2: llava eval: nowhere is not a folder.*a\.log"
+    ):
+        arms._llava(["eval", "nowhere"], tmp_path / "a.log")
+
+
+def test_a_script_tells_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, FOLDER / "packs_learning.py", "--data", tmp_path, "--ks", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=FOLDER.parent)
+    assert done.returncode == 2
+    assert done.stderr.startswith("packs_learning.py: a step of 16 questions cannot be made of packs of (3,)")
 
 
 @pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "sampling"])
 def test_its_help_says_what_it_does(arms: ModuleType, name: str, capsys: pytest.CaptureFixture) -> None:
     module = importlib.import_module(name)
     with pytest.raises(SystemExit) as stopped:
-        module.tyro.cli(module.main, args=["--help"])
+        tyro.cli(module.main, args=["--help"])
     assert stopped.value.code == 0 and "--data" in capsys.readouterr().out
 
 

@@ -32,6 +32,18 @@ def test_its_help_says_what_it_does(script: ModuleType, capsys: pytest.CaptureFi
     assert stopped.value.code == 0 and "--checkpoint" in capsys.readouterr().out
 
 
+def test_what_is_not_there_is_told_before_anything_is_measured(
+    script: ModuleType, rooms_data: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"no recorded model \(io.npz\): name its folder with --golden"):
+        script.main(script.Where(tmp_path, rooms_data, tmp_path))
+    (tmp_path / "io.npz").touch()
+    with pytest.raises(ValueError, match="has no 9 scenes of 16 questions"):
+        script.main(script.Where(tmp_path, rooms_data, tmp_path), questions=(1,), scenes=(9,), frames=(2,), together=1)
+    with pytest.raises(ValueError, match="--each: expected numbers of at least 1, got 0"):
+        script.main(script.Where(tmp_path, rooms_data, tmp_path), each=0)
+
+
 @pytest.mark.slow
 def test_the_tiny_model_answers_alike_at_32_frames(script: ModuleType, golden, rooms_data: Path) -> None:
     where = script.Where(data=rooms_data, golden=golden("04_tiny_model"))

@@ -146,6 +146,18 @@ def test_a_damaged_line_is_named(answerer, source, rooms_data, short, tmp_path: 
         score("scanqa", out, RUN, rooms_data)
 
 
+@pytest.mark.parametrize("line", [{}, {"scene": "scannet/scene0000_00"}, {"scene": [1], "sample_id": 1}])
+def test_a_line_that_answers_nothing_is_left_out(
+    answerer, source, rooms_data, short, tmp_path: Path, line: dict
+) -> None:
+    samples = questions(rooms_data, "scanqa")
+    out = answer_all(answerer, source, "scanqa", samples, RUN, tmp_path / "run.jsonl")
+    whole = out.read_bytes()
+    out.write_bytes(json.dumps(line).encode() + b"\n" + whole)
+    answer_all(answerer, source, "scanqa", samples, RUN, out)
+    assert out.read_bytes() == whole
+
+
 def test_what_was_set_aside_stays(answerer, source, rooms_data, short, tmp_path: Path) -> None:
     samples, out = questions(rooms_data, "multi3drefer", each=1), tmp_path / "run.jsonl"
     runs = [replace(RUN, frames=frames) for frames in (1, 2, 3)]

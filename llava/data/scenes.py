@@ -219,7 +219,7 @@ class SceneSource:
         note = self._cache.recall(stamp) if stamp else None
         kept = self._cache.read(note["key"]) if note and "key" in note else None
         if kept is None:
-            kept, note = self._provide(name, objects)
+            kept, note = self._provide(name, objects, lambda: stamp and stamp == self._stamp(folder, name, objects))
             if stamp and "key" in note:
                 self._cache.note(stamp, note)
         if "dropped" in note:
@@ -239,8 +239,14 @@ class SceneSource:
         parts = [data_align(self.root, folder.name).tobytes(), choice, objects.tobytes()]
         return folder_stamp(self._settings, folder, parts)
 
-    def _provide(self, name: str, objects: np.ndarray) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-        """A scene's tensors by content, computed where the cache has none, and what is to be noted of it."""
+    def _provide(
+        self, name: str, objects: np.ndarray, unchanged: Callable[[], bool]
+    ) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+        """A scene's tensors by content, computed where the cache has none, and what is to be noted of it.
+
+        `unchanged` tells quickly whether no file was written to since before the call; where it cannot tell, content is
+        compared.
+        """
         import torch
 
         scene = read_data_scene(self.root, name)
@@ -255,7 +261,7 @@ class SceneSource:
             if kept is None:
                 computed = self._computed(scene, chosen, objects, pool)
                 kept = {**computed.inputs, "object_masks": computed.object_masks}
-                if key != current_key():
+                if key and not unchanged() and key != current_key():
                     key = None  # a file was written to before it was decoded: whose content this is nobody knows
                 if key and self._cache.write(key, kept, self._about(scene, chosen)):
                     kept = self._cache.read(key) or kept  # pages that all processes share, in place of our own memory

@@ -309,9 +309,12 @@ def test_links_that_change_places_are_seen(data: Path) -> None:
     assert before and scenes_module.folder_stamp("", links[0].parent, []) not in (None, before)
 
 
-def test_what_changes_while_it_is_read_is_not_kept(data: Path, monkeypatch, capsys) -> None:
+@pytest.mark.parametrize("just_now", [True, False])
+def test_what_changes_while_it_is_read_is_not_kept(data: Path, monkeypatch, just_now: bool) -> None:
     """Its tensors would be those of the new file, under the key of the old one."""
     path = data / "scannet/posed_images/scene0000_00/00001.jpg"
+    if just_now:
+        os.utime(path)  # its time tells nothing yet
     content, status, found = path.read_bytes(), path.stat(), scenes_module.content_key
 
     def change_then(*arguments):

@@ -40,9 +40,20 @@ class Answerer:
     max_new_tokens: int | None = None  # of an answer; None: as the task says
     kv_memory: int = KV_MEMORY  # bytes that keys and values may take; one question at least is asked
 
-    def answer(self, scene: SceneInputs, samples: Sequence[Sample]) -> list[Prediction]:
-        """Answers to questions of any tasks about one scene, in their order."""
-        return self.answer_scenes([(scene, samples)])[0]
+    def read(self, scene: SceneInputs) -> Prefix:
+        """Encode and read a scene, for any number of calls of `answer`: what is kept of it is not changed by them."""
+        return prefill(self.model, self._prefix_ids(scene), scene.inputs)
+
+    def answer(self, scene: SceneInputs, samples: Sequence[Sample], prefix: Prefix | None = None) -> list[Prediction]:
+        """Answers to questions of any tasks about one scene, in their order.
+
+        Args:
+            prefix: what `read` made of the scene; None: it is read now. The boxes to choose from may be others.
+        """
+        waiting = _Waiting(self)
+        found = self._ask(waiting, scene, self.read(scene) if prefix is None else prefix, samples)
+        waiting.tell()
+        return found
 
     @torch.no_grad()
     def answer_scenes(self, asked: Iterable[tuple[SceneInputs, Sequence[Sample]]]) -> list[list[Prediction]]:
@@ -53,23 +64,30 @@ class Answerer:
         found: list[list[Prediction]] = []
         waiting = _Waiting(self)
         for scene, samples in asked:
-            ids = torch.tensor(chat.prefix_ids(self.tokenizer, self.settings, scene.num_tokens))
-            waiting.make_room(len(ids))
-            prefix = prefill(self.model, ids, scene.inputs)
-            # A question about a place that no proposal gives (Scan2Cap) is answered by "", as published.
-            own = [Prediction(sample, text="") for sample in samples]
-            found.append(own)
-            boxed = [i for i, sample in enumerate(samples) if sample.boxes is not None]
-            room = self.kv_memory - waiting.held - self.kv_bytes(prefix.length)
-            scores = self._find(prefix, scene, [samples[i] for i in boxed], room)
-            for i, row in zip(boxed, scores, strict=True):
-                own[i] = Prediction(samples[i], None, scene.objects, row, self.model.config.ground_temperature)
-            prefix = replace(prefix, scene=None)  # texts wait without what boxes are pooled from, which may be large
-            for i, sample in enumerate(samples):
-                if sample.boxes is None and (chat.COORD not in sample.question or sample.coord is not None):
-                    waiting.add(self._question(prefix, sample), self.limit(sample), own, i)
+            waiting.make_room(len(self._prefix_ids(scene)))
+            found.append(self._ask(waiting, scene, self.read(scene), samples))
         waiting.tell()
         return found
+
+    def _ask(
+        self, waiting: _Waiting, scene: SceneInputs, prefix: Prefix, samples: Sequence[Sample]
+    ) -> list[Prediction]:
+        """Find what is to be found, and let wait what is to be told; the list holds all answers once that is done."""
+        # A question about a place that no proposal gives (Scan2Cap) is answered by "", as published.
+        own = [Prediction(sample, text="") for sample in samples]
+        boxed = [i for i, sample in enumerate(samples) if sample.boxes is not None]
+        room = self.kv_memory - waiting.held - self.kv_bytes(prefix.length)
+        scores = self._find(prefix, scene, [samples[i] for i in boxed], room)
+        for i, row in zip(boxed, scores, strict=True):
+            own[i] = Prediction(samples[i], None, scene.objects, row, self.model.config.ground_temperature)
+        prefix = replace(prefix, scene=None)  # texts wait without what boxes are pooled from, which may be large
+        for i, sample in enumerate(samples):
+            if sample.boxes is None and (chat.COORD not in sample.question or sample.coord is not None):
+                waiting.add(self._question(prefix, sample), self.limit(sample), own, i)
+        return own
+
+    def _prefix_ids(self, scene: SceneInputs) -> torch.Tensor:
+        return torch.tensor(chat.prefix_ids(self.tokenizer, self.settings, scene.num_tokens))
 
     def limit(self, sample: Sample) -> int:
         """The most tokens that an answer may have."""

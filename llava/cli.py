@@ -230,9 +230,13 @@ def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = Non
         strategy: frame sampling; default: as in training.
         frames: at most so many; default: as in training.
     """
-    from llava.session import ask_scene
+    from llava.scan import Scan, check_words
 
-    print(ask_scene(checkpoint, scene, question, strategy, frames))
+    check_words(question)
+    scan = Scan(checkpoint, scene, strategy, frames)
+    for doubt in scan.scene.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(scan.ask(question))
 
 
 def export(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -331,38 +329,3 @@ def majority_scores(recipe: Recipe, data: Path) -> dict[str, dict[str, float]]:
     train = [s for task in text for s in task.samples(data, "train")]
     val = [s for task in text for s in task.samples(data, "val")]
     return majority(train, val)
-
-
-def ask_scene(checkpoint: Path, folder: Path, question: str, strategy: str | None, frames: int | None) -> str:
-    """Answer a question about a capture in words.
-
-    Raises ValueError for an empty question and for one that holds the prompt's own marks.
-    """
-    import numpy as np
-
-    from llava.captures import open_scene
-    from llava.captures.pixels import load_views
-    from llava.captures.settle import settle
-    from llava.data.chat import COORD, GROUND, SCENE
-    from llava.data.scenes import no_views, scene_inputs
-    from llava.frames import sample
-    from llava.tasks import scanqa
-    from llava.types import Sample
-
-    if not question.strip():
-        raise ValueError("the question is empty: ask something in words")
-    marks = [mark for mark in (SCENE, GROUND, COORD) if mark in question]
-    if marks:
-        raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
-    answerer, recipe = load_checkpoint(checkpoint)
-    scene = settle(open_scene(folder))  # walls on the axes, floor at 0, as in training
-    for doubt in scene.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
-    looked, size = look(recipe, strategy, frames), recipe.encoder.image_size
-    chosen = sample(scene, looked.strategy, looked.max_frames, threads=os.cpu_count() or 1)
-    views = no_views(size) if looked.blind else load_views(scene, chosen, size)
-    no_boxes, mode = np.empty((0, 6), dtype=np.float32), recipe.mode
-    seen = scene_inputs(recipe.encoder.build_processor(), views, no_boxes, mode.measured, mode.evaluation)
-    text = f" {question}{scanqa.INSTRUCTION}"
-    asked = Sample(id=0, task="scanqa", scene=scene.name, question=text, answer=None)
-    return answerer.answer(seen, [asked])[0].text

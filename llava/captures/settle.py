@@ -19,6 +19,7 @@ GRID_ROWS = 60  # depth rows looked at
 LEVEL = 0.95  # |z| of a normal from which a surface is level (18 degrees)
 STEEP = 0.2  # |z| of a normal up to which a surface is a wall (12 degrees)
 FLOOR_BIN = 0.05  # metres, side of a cell of level surface
+SETTLED_DEGREES, SETTLED_METRES = 1.0, 0.05  # changes below both are smaller than the noise of finding them
 FLOOR_SHARE = 0.15  # of the largest level area: less is clutter, noise or a step down
 
 
@@ -28,7 +29,7 @@ def settle(scene: Scene) -> Scene:
 
     The direction of the walls is the fullest 90-degree-periodic direction of steep surfaces (the "Manhattan
     world" of Coughlan and Yuille, ICCV 1999); the floor is the lowest well-filled height of level surfaces.
-    The world must be z-up already.
+    The world must be z-up already. A scene that stands so already is returned as it is, in the world it has.
 
     ValueError: there is no depth to tell a floor or a wall from, or a file cannot be decoded.
     """
@@ -42,6 +43,8 @@ def settle(scene: Scene) -> Scene:
     low, high = np.percentile(points @ change[:3, :3].T, (1, 99), axis=0)
     change[:2, 3] = -(low + high)[:2] / 2
     change[2, 3] = -(_floor_height(level) if len(level) else low[2])
+    if abs(angle) < np.radians(SETTLED_DEGREES) and np.linalg.norm(change[:3, 3]) < SETTLED_METRES:
+        return scene
     frames = tuple(replace(frame, pose=change @ frame.pose) for frame in scene.frames)
     return replace(scene, frames=frames, align=change @ scene.align)
 

@@ -23,6 +23,13 @@ def best_object(scores: Sequence[float]) -> int | None:
     return int(np.argmax(scores[:-1])) if len(scores) > 1 else None
 
 
+def probabilities(scores: Sequence[float], temperature: float = TEMPERATURE) -> np.ndarray:
+    """(n + 1,) the share of the softmax that falls on each of (n + 1,) scores, float64."""
+    values = np.asarray(scores, dtype=np.float64)
+    weights = np.exp((values - values.max()) / temperature)
+    return weights / weights.sum()
+
+
 def likely_objects(scores: Sequence[float], temperature: float = TEMPERATURE, mass: float = MASS) -> list[int]:
     """Indices of the objects that (n + 1,) scores name, best first; none when the zero target (last) wins.
 
@@ -32,10 +39,9 @@ def likely_objects(scores: Sequence[float], temperature: float = TEMPERATURE, ma
     values = np.asarray(scores, dtype=np.float64)
     if int(np.argmax(values)) == len(values) - 1:
         return []
-    weights = np.exp((values - values.max()) / temperature)
-    probabilities = weights[:-1] / weights.sum()
-    order = np.argsort(-probabilities, kind="stable")
-    reached = np.cumsum(probabilities[order]) >= mass
+    shares = probabilities(values, temperature)[:-1]
+    order = np.argsort(-shares, kind="stable")
+    reached = np.cumsum(shares[order]) >= mass
     count = int(np.argmax(reached)) + 1 if reached.any() else len(order)
     return [int(i) for i in order[:count]]
 

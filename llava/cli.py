@@ -239,6 +239,30 @@ def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = Non
     print(scan.ask(question))
 
 
+def view(
+    scene: Path,
+    ckpt: Path | None = None,
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    strategy: str | None = None,
+    frames: int | None = None,
+) -> None:
+    """Show a capture in the browser: points, chosen frames, boxes; with a checkpoint, ask it there.
+
+    Args:
+        scene: a capture folder.
+        ckpt: folder made by `llava train`; without one the scan alone is shown.
+        port: where the page is; 0: any port that is free.
+        host: address to listen at. Others can open the page only with theirs, e.g. 0.0.0.0; nothing asks for a
+            password.
+        strategy: frame sampling; default: as in training, without a checkpoint mc.
+        frames: at most so many; default: as in training, without a checkpoint 8.
+    """
+    from llava.serve.start import view as show
+
+    show(scene, ckpt, host, port, strategy, frames)
+
+
 def export(
     checkpoint: Path,
     out: Path,
@@ -329,6 +353,7 @@ VERBS = (
     Verb("score", score),
     Verb("report", report),
     Verb("ask", ask),
+    Verb("view", view),
     Verb("export", export),
     Verb("cache clear", cache_clear),  # before `cache`: the first that fits is taken
     Verb("cache", cache),

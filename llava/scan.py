@@ -70,7 +70,7 @@ class Scan:
         self._answerer, self.recipe = load_checkpoint(self.checkpoint)
         self._answerer.model.eval()
         looked = look(self.recipe, strategy, frames)
-        self.scene, self._brought = _open_settled(self.folder)
+        self.scene, self._brought = open_settled(self.folder)
         self.chosen = sample(self.scene, looked.strategy, looked.max_frames, threads=os.cpu_count() or 1)
 
     @cached_property
@@ -190,7 +190,7 @@ def check_words(text: str) -> None:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 
 
-def _open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
+def open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
     """A scene as models expect it, walls on the axes and floor at 0, with the kind of boxes it brings and these.
 
     A scene of a prepared data folder brings boxes, a detector's or else the true ones, and stands in their world.

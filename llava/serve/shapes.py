@@ -69,7 +69,7 @@ def overview(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where to stand and where to look, each (3,) metres, to see all the points (p, 3) from above."""
     low, high = extent(points)
     middle = (low + high) / 2
-    return middle + EYE * np.linalg.norm(high - low) / 2 * 1.25, middle
+    return middle + EYE * np.linalg.norm(high - low) / 2 * 1.4, middle
 
 
 def ceiling(points: np.ndarray) -> float:

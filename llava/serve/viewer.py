@@ -7,7 +7,6 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,7 +63,7 @@ class Viewer:
         """
         check_port(host, port)
         with contextlib.redirect_stdout(io.StringIO()):  # viser greets in its own name
-            self.server = viser.ViserServer(host, port, label="Video-3D LLM")
+            self.server = viser.ViserServer(host, port, label="Video-3D LLM", verbose=False)
         self.scene, self.cloud, self.scan = scene, cloud, scan
         self.chosen, self._cells = chosen, cells
         self._colors = shapes.ramp(len(chosen))
@@ -148,7 +147,7 @@ class Viewer:
     def _add_cells_switch(self) -> None:
         with self._switches:
             switch = self.server.gui.add_checkbox(
-                "Position-encoding cells", False, hint="The voxels that the patches of the chosen frames fall into"
+                "Position cells", False, hint="The voxels that the patches of the chosen frames fall into"
             )
         made: list[viser.BatchedMeshHandle] = []
         lock = threading.Lock()
@@ -210,7 +209,9 @@ class Viewer:
     def _add_question_box(self, client: viser.ClientHandle) -> None:
         gui = client.gui
         with gui.add_form(None, order=1) as form:
-            box = gui.add_text("Question", "", hint="Ask anything, or name what to find; a click in the scene describes")
+            box = gui.add_text(
+                "Question", "", hint="Ask anything, or name what to find; a click in the scene describes"
+            )
             verbs = gui.add_button_group("", ("Ask", "Find"))
 
         def send(verb: Verb) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from llava import processes
+from llava import processes, scan_verbs
 from llava.complaints import complaints
 
 # Heavy imports belong into the functions: `llava --help` must not pay for torch.
@@ -82,11 +82,31 @@ def doctor(data: Positional[Path] = Path("data")) -> None:
         sys.exit(1)
 
 
+def import_(capture: Path, out: Path, up: tuple[float, float, float] | None = None) -> None:
+    """Make a scene of your own scan: recognised, checked, upright, walls on the axes, in metres.
+
+    Args:
+        capture: a file or folder of any known format; a wrong one lists them all.
+        out: folder to write.
+        up: where up is in the capture's own world, e.g. 0 1 0; default: what the capture says, else its floor.
+    """
+    from llava.captures.importing import import_scene
+
+    scene = import_scene(capture, out, up)
+    for drop in scene.dropped[:10]:
+        print(f"dropped {drop.name}: {drop.reason}")
+    if len(scene.dropped) > 10:
+        print(f"... and {len(scene.dropped) - 10} more")
+    for doubt in scene.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    print(f"{out}: {len(scene.frames)} frames, {len(scene.dropped)} dropped; up: {scene.up or 'not known'}")
+
+
 def scene_info(path: Path) -> None:
     """Describe a capture: frames kept and dropped, sizes, depth range, extent.
 
     Args:
-        path: a capture folder (ScanNet posed_images, a posed folder such as 7-Scenes, or a stored scene).
+        path: a capture that can be read where it lies, or a stored scene.
     """
     from llava.captures.check import info
 
@@ -220,49 +240,6 @@ def report(
     print(report_run(checkpoint, strategy, frames, data, results, split, boxes, limit, compat))
 
 
-def ask(checkpoint: Path, scene: Path, question: str, strategy: str | None = None, frames: int | None = None) -> None:
-    """Ask a question about a capture.
-
-    Args:
-        checkpoint: folder made by `llava train`.
-        scene: a capture folder.
-        question: in plain words.
-        strategy: frame sampling; default: as in training.
-        frames: at most so many; default: as in training.
-    """
-    from llava.scan import Scan, check_words
-
-    check_words(question)
-    scan = Scan(checkpoint, scene, strategy, frames)
-    for doubt in scan.scene.doubts:
-        print(f"warning: {doubt}", file=sys.stderr)
-    print(scan.ask(question))
-
-
-def view(
-    scene: Path,
-    ckpt: Path | None = None,
-    port: int = 8080,
-    host: str = "127.0.0.1",
-    strategy: str | None = None,
-    frames: int | None = None,
-) -> None:
-    """Show a capture in the browser: points, chosen frames, boxes; with a checkpoint, ask it there.
-
-    Args:
-        scene: a capture folder.
-        ckpt: folder made by `llava train`; without one the scan alone is shown.
-        port: where the page is; 0: any port that is free.
-        host: address to listen at. Others can open the page only with theirs, e.g. 0.0.0.0; nothing asks for a
-            password.
-        strategy: frame sampling; default: as in training, without a checkpoint mc.
-        frames: at most so many; default: as in training, without a checkpoint 8.
-    """
-    from llava.serve.start import view as show
-
-    show(scene, ckpt, host, port, strategy, frames)
-
-
 def export(
     checkpoint: Path,
     out: Path,
@@ -344,6 +321,7 @@ VERBS = (
     Verb("rooms show", rooms_show),
     Verb("prepare", prepare),
     Verb("doctor", doctor),
+    Verb("import", import_),
     Verb("scene info", scene_info),
     Verb("scene store", scene_store),
     Verb("sample", sample),
@@ -352,8 +330,11 @@ VERBS = (
     Verb("eval", evaluate, spread=True),
     Verb("score", score),
     Verb("report", report),
-    Verb("ask", ask),
-    Verb("view", view),
+    Verb("ask", scan_verbs.ask),
+    Verb("find", scan_verbs.find),
+    Verb("describe", scan_verbs.describe),
+    Verb("chat", scan_verbs.chat),
+    Verb("view", scan_verbs.view),
     Verb("export", export),
     Verb("cache clear", cache_clear),  # before `cache`: the first that fits is taken
     Verb("cache", cache),

@@ -29,28 +29,30 @@ def complaints(command: str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
-        raise  # nobody is left to read a message
-    except ValueError as error:
-        if not _is_ours(error):
+    except (ValueError, OSError, RuntimeError, SafetensorError) as error:
+        message = complaint(error)
+        if message is None:
             raise
-        _complain(command, str(error))
-    except OSError as error:
+        print(f"{command}: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def complaint(error: Exception) -> str | None:
+    """What is to be told of an error to the user; None where it is a bug, or where nobody is left to read a message."""
+    if isinstance(error, BrokenPipeError):
+        return None
+    if isinstance(error, ValueError):
+        return str(error) if _is_ours(error) else None
+    if isinstance(error, OSError):
         if error.errno is None:  # a library's, about something else
-            raise
+            return None
         place = "" if error.filename is None else f": {error.filename}"
-        _complain(command, f"{error.strerror}{place}; mend that and run it again")
-    except BrokenProcessPool:  # a RuntimeError, too
-        _complain(command, "a worker process was killed, out of memory perhaps: run it again, with fewer --workers")
-    except (SafetensorError, RuntimeError) as error:
-        if not any(sign in str(error) for sign in UNWRITTEN):
-            raise
-        _complain(command, f"a file cannot be written ({error}): is the disk full? Mend that and run it again")
-
-
-def _complain(command: str, message: str) -> None:
-    print(f"{command}: {message}", file=sys.stderr)
-    sys.exit(2)
+        return f"{error.strerror}{place}; mend that and run it again"
+    if isinstance(error, BrokenProcessPool):  # a RuntimeError, too
+        return "a worker process was killed, out of memory perhaps: run it again, with fewer --workers"
+    if any(sign in str(error) for sign in UNWRITTEN):
+        return f"a file cannot be written ({error}): is the disk full? Mend that and run it again"
+    return None
 
 
 def _is_ours(error: ValueError) -> bool:

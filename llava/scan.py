@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -78,6 +78,12 @@ class Scan:
         """What the model is shown: the chosen frames; of a blind one none."""
         size = self.recipe.encoder.image_size
         return no_views(size) if self.recipe.data.blind else load_views(self.scene, self.chosen, size)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What an answer depends on, for JSON: checkpoint, scene, and the names of the frames that are shown."""
+        shown = [self.scene.frames[index].name for index in dict.fromkeys(self.chosen)]
+        return {"checkpoint": str(self.checkpoint), "scene": str(self.folder), "frames": shown}
 
     @property
     def boxes_from(self) -> str:
@@ -169,20 +175,22 @@ class Scan:
 
     def _check_inside(self, point: np.ndarray) -> None:
         if not np.isfinite(point).all():
-            raise ValueError(f"a point has three finite numbers, metres: got {_numbers(point)}")
+            raise ValueError(f"a point has three finite numbers, metres: got {numbers(point)}")
         known = self.views.coords[self.views.valid]
         if len(known) == 0:
             return
         low, high = known.min(axis=0), known.max(axis=0)
         if (point < low - MARGIN).any() or (point > high + MARGIN).any():
             raise ValueError(
-                f"the point {_numbers(point)} lies outside of what was seen of the scan, {_numbers(low)} to "
-                f"{_numbers(high)} metres: give one inside"
+                f"the point {numbers(point)} lies outside of what was seen of the scan, {numbers(low)} to "
+                f"{numbers(high)} metres: give one inside"
             )
 
 
 def check_words(text: str) -> None:
     """Raise ValueError for a text that cannot be asked: an empty one, or one with the prompt's own marks."""
+    if text.encode(errors="replace").decode() != text:
+        raise ValueError("the question holds bytes that are no text: ask in UTF-8")
     if not text.strip():
         raise ValueError("the question is empty: ask something in words")
     marks = [mark for mark in (SCENE, GROUND, COORD) if mark in text]
@@ -217,5 +225,6 @@ def _moved(points: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.asarray(points, dtype=np.float64) @ change[:3, :3].T + change[:3, 3]
 
 
-def _numbers(point: np.ndarray) -> str:
+def numbers(point: np.ndarray) -> str:
+    """A point as one reads it, e.g. "(1.00, -0.50, 0.40)"."""
     return "(" + ", ".join(f"{value:.2f}" for value in point) + ")"

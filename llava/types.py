@@ -53,6 +53,7 @@ class Scene:
     depth_scale: float = 1000.0  # depth units per metre
     depth_unknown: tuple[int, ...] = (0,)  # raw depth values that mean "not measured"
     align: np.ndarray = field(default_factory=lambda: np.eye(4))  # (4, 4) capture's world -> this world
+    up: str | None = None  # who says that z is up, in words ("ARKit's gravity", "--up"); None: nobody does
     dropped: tuple[Dropped, ...] = ()
     doubts: tuple[str, ...] = ()  # what the capture does not say, what was assumed instead, and what to do about it
 

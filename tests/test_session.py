@@ -111,10 +111,10 @@ def test_a_capture_that_does_not_say_which_way_is_up(
     capsys.readouterr()
     main(["ask", str(tiny_base), str(capture), "What is red?", "--frames", "1"])
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
-    assert len(told) == 1 and "no axis alignment is recorded for this scan: z is taken to be up" in told[0]
+    assert len(told) == 1 and "nothing says which way is up: z is taken to be" in told[0]
     main(["scene", "info", str(capture)])
     told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
-    assert len(told) == 1 and "no axis alignment is recorded" in told[0]
+    assert len(told) == 1 and "nothing says which way is up" in told[0]
 
 
 def test_published_targets_need_ground_truth_boxes(tmp_path: Path) -> None:

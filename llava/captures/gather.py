@@ -18,12 +18,12 @@ CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a 
 
 @dataclass(frozen=True)
 class Listed:
-    """The files that should make one frame; a reader names them all, whether or not they are there."""
+    """What should make one frame; a reader names all files, whether or not they are there."""
 
     name: str
     color: Path
     depth: Path
-    pose: Path
+    pose: Path | np.ndarray  # a text file of 4x4 numbers, or the (4, 4) camera to world that is in a file of all poses
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Gathered:
     dropped: tuple[Dropped, ...]
 
 
-def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
+def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:
     """Read the poses, look at the images, and drop every frame with a fault.
 
     A frame is dropped when a file is missing, unreadable, empty, truncated or of the wrong kind, when its pose is not
@@ -45,12 +45,13 @@ def gather(listed: Iterable[Listed], align: np.ndarray) -> Gathered:
     Args:
         listed: files of each frame, in order.
         align: (4, 4) capture's world -> this world; multiplied to every pose.
+        faulty: frames that the reader has found useless itself.
 
     Raises:
         ValueError: no frame is left.
     """
     found: list[tuple[Frame, tuple[int, int], tuple[int, int]]] = []
-    dropped: list[Dropped] = []
+    dropped = list(faulty)
     for entry in listed:
         try:
             pose = align @ _usable_pose(entry.pose)
@@ -106,14 +107,14 @@ def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], path: Path) 
     return k
 
 
-def _usable_pose(path: Path) -> np.ndarray:
-    pose = _parse(path)
+def _usable_pose(given: Path | np.ndarray) -> np.ndarray:
+    pose, what = (given, "the pose") if isinstance(given, np.ndarray) else (_parse(given), f"pose {given.name}")
     if pose.shape != (4, 4):
-        raise ValueError(f"pose {path.name} is {pose.shape[0]}x{pose.shape[1]}, expected 4x4")
+        raise ValueError(f"{what} is {pose.shape[0]}x{pose.shape[1]}, expected 4x4")
     if not is_finite_pose(pose):
         raise ValueError("pose is not finite (the tracker lost the camera)")
     if not is_rigid_pose(pose):
-        raise ValueError(f"pose {path.name} is no rigid motion (rotation and translation)")
+        raise ValueError(f"{what} is no rigid motion (rotation and translation)")
     return pose
 
 

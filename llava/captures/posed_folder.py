@@ -17,35 +17,37 @@ from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.geometry.camera import scale_intrinsics
 from llava.types import Scene
 
+NAME = "posed folder (7-Scenes)"
+LAYOUT = "camera-intrinsics.txt, frame-NNNNNN.{color.jpg,depth.png,pose.txt}"
+PACKED = False
 INTRINSICS = "camera-intrinsics.txt"
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
-NO_GRAVITY = (
-    "nothing says which way is up: z is taken to be. If it is not (in 7-Scenes it is not), heights and floors are "
-    'wrong: write where down is in the poses\' world, 3 numbers such as "0 1 0", to {}'
-)
 
 
-def read_posed_folder(folder: Path) -> Scene:
+def fits(path: Path) -> bool:
+    return (path / INTRINSICS).is_file() or any(path.glob(FRAME_FILES))
+
+
+def read(path: Path, _scratch: Path) -> Scene:
     """Open such a folder.
 
     With ``gravity-direction.txt`` the world is turned upright by the smallest rotation (``Scene.align``
-    holds it); without, the poses' own world is taken, which must be z-up for the scene to make sense, and
-    ``Scene.doubts`` says so.
+    holds it); without, the poses' own world is taken, of which nobody says that z is up.
 
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
     """
-    intrinsics = read_matrix(folder / INTRINSICS)
-    gravity = folder / GRAVITY
+    intrinsics = read_matrix(path / INTRINSICS)
+    gravity = path / GRAVITY
     known = gravity.is_file()
     align = upright(_read_direction(gravity)) if known else np.eye(4)
-    names = sorted({path.name.split(".")[0] for path in folder.glob(FRAME_FILES)})
-    gathered = gather([_listed(folder, name) for name in names], align)
-    depth_k = check_intrinsics(intrinsics, gathered.depth_size, folder / INTRINSICS)
+    names = sorted({file.name.split(".")[0] for file in path.glob(FRAME_FILES)})
+    gathered = gather([_listed(path, name) for name in names], align)
+    depth_k = check_intrinsics(intrinsics, gathered.depth_size, path / INTRINSICS)
     return Scene(
-        name=f"posed/{folder.resolve().name}",
+        name=f"posed/{path.resolve().name}",
         frames=gathered.frames,
         color_size=gathered.color_size,
         depth_size=gathered.depth_size,
@@ -53,8 +55,8 @@ def read_posed_folder(folder: Path) -> Scene:
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,
+        up=GRAVITY if known else None,
         dropped=gathered.dropped,
-        doubts=() if known else (NO_GRAVITY.format(gravity),),
     )
 
 

@@ -17,11 +17,11 @@ import numpy as np
 from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
 from llava.types import Scene
 
+NAME = "ScanNet posed images"
+LAYOUT = "intrinsic.txt, depth_intrinsic.txt, NNNNN.{jpg,png,txt}"
+PACKED = False
 SPLITS = ("train", "val", "test")
-NO_ALIGNMENT = (
-    "no axis alignment is recorded for this scan: z is taken to be up, and walls may stand at any angle; put ScanNet's "
-    "{0}.txt into scannet/scans/{0}/ of the data folder"
-)
+ALIGNMENT = "ScanNet's alignment"  # who says which way is up
 # What numpy's arrays and scalars need to be rebuilt, under the module names of numpy 1 and 2; nothing else runs.
 PICKLE_ALLOWED = {
     (module, name)
@@ -39,13 +39,21 @@ DAMAGED_PICKLE = (
 )
 
 
+def fits(path: Path) -> bool:
+    return (path / "depth_intrinsic.txt").is_file() or any(path.glob("[0-9]*[0-9].jpg"))
+
+
+def read(path: Path, _scratch: Path) -> Scene:
+    return read_posed_images(path)
+
+
 def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str | None = None) -> Scene:
     """Open one scene's folder.
 
     Args:
         folder: ``.../posed_images/<scene>``.
         align: (4, 4) raw world -> axis-aligned world; None: looked up from the data root above ``folder``
-            (``read_align``), the identity where nothing is found, which ``Scene.doubts`` then says.
+            (``read_align``), the identity where nothing is found; then nobody says that z is up.
         name: the scene's name; default ``scannet/<folder>``.
 
     Raises:
@@ -56,7 +64,7 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
     color_k, depth_k = read_matrix(color_file), read_matrix(depth_file)
     if align is None and len(folder.parents) > 2:
         align = read_align(folder.parents[2], folder.name)
-    doubts = () if align is not None else (NO_ALIGNMENT.format(folder.name),)
+    up = None if align is None else ALIGNMENT
     align = np.eye(4) if align is None else align
     stems = sorted({path.stem for path in folder.iterdir() if path.stem.isdigit()})
     listed = [Listed(s, folder / f"{s}.jpg", folder / f"{s}.png", folder / f"{s}.txt") for s in stems]
@@ -69,8 +77,8 @@ def read_posed_images(folder: Path, align: np.ndarray | None = None, name: str |
         color_intrinsics=check_intrinsics(color_k, gathered.color_size, color_file),
         depth_intrinsics=check_intrinsics(depth_k, gathered.depth_size, depth_file),
         align=align,
+        up=up,
         dropped=gathered.dropped,
-        doubts=doubts,
     )
 
 
@@ -126,7 +134,7 @@ def read_align(data_root: Path, scene: str) -> np.ndarray | None:
     ValueError: a file is there but damaged.
     """
     text = _scan_text(data_root, scene)
-    if text.is_file() and (align := _align_from_text(text)) is not None:
+    if text.is_file() and (align := align_from_text(text)) is not None:
         return align
     for split in SPLITS:
         infos = data_root / "embodiedscan" / f"embodiedscan_infos_{split}.pkl"
@@ -172,7 +180,8 @@ class _PlainUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def _align_from_text(path: Path) -> np.ndarray | None:
+def align_from_text(path: Path) -> np.ndarray | None:
+    """The (4, 4) axis alignment in ScanNet's ``<scene>.txt``, or None; ValueError: it is damaged."""
     for line in path.read_text(errors="replace").splitlines():
         key, _, numbers = line.partition("=")
         if key.strip() == "axisAlignment":

@@ -24,8 +24,15 @@ DEPTH_CODECS = {0: "raw_ushort", 1: "zlib_ushort", 2: "occi_ushort"}
 _SIZES = struct.Struct("<iiIIIIf")  # codecs, colour width and height, depth width and height, depth shift
 _COUNT = struct.Struct("<Q")
 _FRAME = struct.Struct("<16f4Q")  # pose, two time stamps in microseconds, colour bytes, depth bytes
+SAMPLED_EVERY = 10  # ScanNet films at 30 Hz; its users keep 3 frames a second
+LONG = 320  # frames from which a video is thinned out: 32 frames must be left to choose from
 _LONGEST_NAME = 4096
 _LARGEST_SIDE = 1 << 14  # pixels
+
+
+def usual_step(frames: int) -> int:
+    """Every 10th frame of a long video, every frame of a short one."""
+    return SAMPLED_EVERY if frames >= LONG else 1
 
 
 @dataclass(frozen=True)

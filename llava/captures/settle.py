@@ -10,12 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from llava.captures.pixels import load_depth
-from llava.geometry.camera import unproject
+from llava.captures.surface import surface
 from llava.types import Scene
 
-MOST_FRAMES = 60  # looked at, evenly spread over the capture
-GRID_ROWS = 60  # depth rows looked at
 LEVEL = 0.95  # |z| of a normal from which a surface is level (18 degrees)
 STEEP = 0.2  # |z| of a normal up to which a surface is a wall (12 degrees)
 FLOOR_BIN = 0.05  # metres, side of a cell of level surface
@@ -33,7 +30,7 @@ def settle(scene: Scene) -> Scene:
 
     ValueError: there is no depth to tell a floor or a wall from, or a file cannot be decoded.
     """
-    points, normals = _surface(scene)
+    points, normals = surface(scene)
     if len(points) == 0:
         raise ValueError(f"scene {scene.name} has no measured surface to find its floor and walls by")
     angle = -_wall_angle(normals[np.abs(normals[:, 2]) < STEEP])
@@ -47,27 +44,6 @@ def settle(scene: Scene) -> Scene:
         return scene
     frames = tuple(replace(frame, pose=change @ frame.pose) for frame in scene.frames)
     return replace(scene, frames=frames, align=change @ scene.align)
-
-
-def _surface(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Points (p, 3) and unit normals (p, 3) that face the camera, of neighbouring measured pixels."""
-    count = min(len(scene.frames), MOST_FRAMES)
-    step = max(1, scene.depth_size[1] // GRID_ROWS)
-    rows, cols = np.arange(0, scene.depth_size[1], step), np.arange(0, scene.depth_size[0], step)
-    all_points, all_normals = [np.zeros((0, 3))], [np.zeros((0, 3))]
-    for index in np.unique(np.linspace(0, len(scene.frames) - 1, count, dtype=int)).tolist():
-        pose = scene.frames[index].pose
-        depth = load_depth(scene, index)[::step, ::step]
-        points = unproject(depth, scene.depth_intrinsics, pose, rows, cols).astype(np.float64)
-        right, down = points[:-1, 1:] - points[:-1, :-1], points[1:, :-1] - points[:-1, :-1]
-        normal = np.cross(right, down)
-        length = np.linalg.norm(normal, axis=-1)
-        measured = (depth[:-1, :-1] > 0) & (depth[:-1, 1:] > 0) & (depth[1:, :-1] > 0) & (length > 0)
-        here, unit = points[:-1, :-1][measured], normal[measured] / length[measured][:, None]
-        facing = np.sum(unit * (pose[:3, 3] - here), axis=1) > 0
-        all_points.append(here)
-        all_normals.append(np.where(facing[:, None], unit, -unit))
-    return np.concatenate(all_points), np.concatenate(all_normals)
 
 
 def _wall_angle(normals: np.ndarray) -> float:

@@ -9,37 +9,51 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from llava.captures.gather import unreadable
 from llava.captures.images import color_size, depth_size
+from llava.resumable import replaced
 from llava.types import Dropped, Frame, Scene
 
+NAME = "a stored scene"
+LAYOUT = "scene.json, color/, depth/ (what `llava import` writes)"
+PACKED = False
 FORMAT = "llava-scene"
 VERSION = 1
 
 
-def save_scene(scene: Scene, out: Path) -> None:
-    """Write ``scene`` to the folder ``out``. ValueError: something is there already."""
-    out = Path(out)
+def fits(path: Path) -> bool:
+    return (path / "scene.json").is_file()
+
+
+def read(path: Path, _scratch: Path) -> Scene:
+    return load_scene(path)
+
+
+def check_new(out: Path) -> None:
+    """ValueError: something is there already."""
     if out.exists():
         raise ValueError(f"{out} exists already: name a new folder, or delete it first")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+
+
+def save_scene(scene: Scene, out: Path, scratch: Path | None = None) -> None:
+    """Write ``scene`` to the folder ``out``; images that lie in the folder ``scratch`` are moved, others copied.
+
+    ValueError: something is there already.
+    """
+    out = Path(out)
+    check_new(out)
+    with replaced(out) as building:
         for kind in ("color", "depth"):
-            (building / kind).mkdir()
+            (building / kind).mkdir(parents=True)
             for frame in scene.frames:
                 source = frame.color if kind == "color" else frame.depth
-                shutil.copyfile(source, building / kind / f"{frame.name}{source.suffix}")
+                moved = scratch is not None and source.is_relative_to(scratch)
+                (os.replace if moved else shutil.copyfile)(source, building / kind / f"{frame.name}{source.suffix}")
         (building / "scene.json").write_text(json.dumps(_to_json(scene), indent=1))
-        building.chmod(0o755)
-        os.replace(building, out)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def load_scene(folder: Path) -> Scene:
@@ -94,8 +108,9 @@ def _from_json(record: dict, path: Path) -> Scene:
         depth_scale=record["depth_scale"],
         depth_unknown=tuple(record["depth_unknown"]),
         align=np.array(record["align"]),
+        up=record.get("up"),  # this and the doubts: scenes stored earlier do not tell
         dropped=tuple(dropped),
-        doubts=tuple(record.get("doubts", ())),  # scenes stored earlier do not tell
+        doubts=tuple(record.get("doubts", ())),
     )
 
 
@@ -111,6 +126,7 @@ def _to_json(scene: Scene) -> dict:
         "depth_scale": scene.depth_scale,
         "depth_unknown": scene.depth_unknown,
         "align": scene.align.tolist(),
+        "up": scene.up,
         "frames": [
             {
                 "name": frame.name,

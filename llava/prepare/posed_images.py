@@ -8,17 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from llava.captures.sens import SensFrame, SensReader
+from llava.captures.sens import SensFrame, SensReader, usual_step
 from llava.resumable import replaced
 
-SAMPLED_EVERY = 10  # ScanNet films at 30 Hz; its users keep 3 frames a second
 MILLIMETRES = 1000  # depth units a metre
-LONG = 320  # frames from which a video is thinned out: 32 frames must be left to choose from
-
-
-def usual_step(frames: int) -> int:
-    """Every 10th frame of a long video, every frame of a short one."""
-    return SAMPLED_EVERY if frames >= LONG else 1
 
 
 def extract_frames(sens: Path, out: Path, every: int | None = None, compat: Literal["video3d"] | None = None) -> int:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from llava.captures.sens import SAMPLED_EVERY
 from llava.prepare import records, steps
 from llava.prepare.layout import Layout
-from llava.prepare.posed_images import SAMPLED_EVERY
 from llava.prepare.steps import Outcome
 from llava.prepare.workers import Workers
 from llava.resumable import only_one

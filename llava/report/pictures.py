@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -67,7 +67,11 @@ class LookAt:
         return int(np.argmax(seen))
 
     def frame_with_boxes(self, position: int, true: np.ndarray, predicted: np.ndarray) -> Image:
-        """The frame at a position of `indices` with the (m, 6) true and the (p, 6) predicted boxes.
+        """The frame at a position of `indices` with the (m, 6) true and the (p, 6) predicted boxes."""
+        return self.frame_with(position, [(true, TRUE_COLOR), (predicted, PREDICTED_COLOR)])
+
+    def frame_with(self, position: int, coloured: Iterable[tuple[np.ndarray, tuple[int, int, int]]]) -> Image:
+        """The frame at a position of `indices` with groups of (m, 6) boxes, each in its colour (RGB).
 
         Edges behind what the depth camera saw are thin and pale.
         """
@@ -81,7 +85,7 @@ class LookAt:
         layer = Image.new("RGBA", large)
         draw = ImageDraw.Draw(layer)
         intrinsics = scale_intrinsics(self.scene.color_intrinsics, self.scene.color_size, large)
-        for boxes, color in ((true, TRUE_COLOR), (predicted, PREDICTED_COLOR)):
+        for boxes, color in coloured:
             for start, end in _edge_pieces(boxes, frame.pose):
                 uv, _ = project(np.stack([start, end]), intrinsics, np.eye(4))
                 hidden = self._is_hidden((start + end) / 2, position)

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llava.captures import open_scene
+from llava.captures import NO_GRAVITY, open_scene
+from llava.captures.gather import Listed, gather
 from llava.captures.posed_folder import upright
 from llava.captures.scannet import read_align, read_data_scene, read_label_table, read_pickle, read_posed_images
 from llava.types import Scene
@@ -54,6 +55,21 @@ def test_a_bad_frame_is_dropped_with_its_reason(fault, layout, damage, request: 
     assert len(scene.frames) == 3
     (dropped,) = scene.dropped
     assert dropped.name == name and reason in dropped.reason
+
+
+def test_poses_may_come_from_one_file_of_all(posed_folder: Path) -> None:
+    def listed(name: str, pose: np.ndarray) -> Listed:
+        return Listed(name, posed_folder / f"{name}.color.jpg", posed_folder / f"{name}.depth.png", pose)
+
+    moved, mirrored = np.eye(4), np.diag([1.0, 1.0, -1.0, 1.0])
+    moved[:3, 3] = (1, 2, 3)
+    entries = [listed("frame-000000", moved), listed("frame-000001", mirrored), listed("frame-000002", np.eye(3))]
+    gathered = gather(entries, align=np.diag([2.0, 2.0, 2.0, 1.0]))
+    (frame,) = gathered.frames
+    np.testing.assert_array_equal(frame.pose[:3, 3], (2, 4, 6))
+    assert [drop.reason for drop in gathered.dropped] == [
+        "the pose is no rigid motion (rotation and translation)", "the pose is 3x3, expected 4x4",
+    ]  # fmt: skip
 
 
 def test_every_fault_is_tried(damage) -> None:
@@ -117,13 +133,16 @@ def test_intrinsics_that_do_not_fit(posed_folder: Path, scale: float, word: str)
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="there is nothing at .*absent; expected a capture, one of"):
         open_scene(tmp_path / "absent")
-    with pytest.raises(ValueError, match="no capture that is known"):
+    with pytest.raises(ValueError, match=r"no capture that is known here; looked for\n(.+\n)*.*posed folder"):
         open_scene(tmp_path)
-    (tmp_path / "scene0000_00.sens").touch()
-    with pytest.raises(ValueError, match="llava prepare"):
+    (tmp_path / "unzipped").mkdir()
+    (tmp_path / "unzipped/scene0000_00.sens").touch()
+    with pytest.raises(ValueError, match=r"did you mean .*unzipped \(ScanNet video\)\?"):
         open_scene(tmp_path)
+    with pytest.raises(ValueError, match=r"must be unpacked to be read: `llava import .*unzipped OUT` first"):
+        open_scene(tmp_path / "unzipped")
 
 
 ALIGN = np.array([[0.0, -1, 0, 1], [1, 0, 0, 2], [0, 0, 1, 0.5], [0, 0, 0, 1]])
@@ -149,7 +168,7 @@ def test_the_axis_alignment_turns_the_poses(posed_images: Path, write) -> None:
     write(posed_images.parents[2])
     scene = open_scene(posed_images)
     np.testing.assert_allclose(scene.align, ALIGN)
-    assert scene.doubts == ()
+    assert (scene.up, scene.doubts) == ("ScanNet's alignment", ())
     assert read_data_scene(posed_images.parents[2], "scannet/scene0000_00").name == scene.name
     np.testing.assert_allclose(scene.frames[1].pose, ALIGN @ raw.frames[1].pose)
     given: Scene = read_posed_images(posed_images, align=np.eye(4), name="mine")
@@ -161,8 +180,7 @@ def test_no_alignment_recorded(posed_images: Path) -> None:
     """A folder on its own may go on, and says so; a scene of a data folder may not, but for a test scan."""
     root = posed_images.parents[2]
     assert read_align(root, "scene0000_00") is None
-    (doubt,) = open_scene(posed_images).doubts
-    assert "no axis alignment is recorded" in doubt and "scene0000_00.txt" in doubt
+    assert open_scene(posed_images).doubts == (NO_GRAVITY,)
     with pytest.raises(ValueError, match=r"has no axis alignment: expected .*scene0000_00.txt.*llava doctor"):
         read_data_scene(root, "scannet/scene0000_00")
     lists = root / "scannet/meta_data"
@@ -175,11 +193,11 @@ def test_no_alignment_recorded(posed_images: Path) -> None:
 
 
 def test_an_unknown_up_direction_is_doubted(posed_folder: Path) -> None:
-    (doubt,) = open_scene(posed_folder).doubts
-    assert "nothing says which way is up" in doubt and str(posed_folder / "gravity-direction.txt") in doubt
+    scene = open_scene(posed_folder)
+    assert (scene.up, scene.doubts) == (None, (NO_GRAVITY,))
     (posed_folder / "gravity-direction.txt").write_text("0 0 -1")
     scene = open_scene(posed_folder)
-    assert scene.doubts == ()
+    assert (scene.up, scene.doubts) == ("gravity-direction.txt", ())
     np.testing.assert_array_equal(scene.align, np.eye(4))
 
 

@@ -26,7 +26,7 @@ def test_a_scene_comes_back_as_it_went_in(posed_images: Path, stored: Path) -> N
     assert (after.name, after.color_size, after.depth_size) == (before.name, before.color_size, before.depth_size)
     assert (after.depth_scale, after.depth_unknown) == (before.depth_scale, before.depth_unknown)
     assert after.dropped == before.dropped and len(after.dropped) == 1
-    assert after.doubts == before.doubts and len(after.doubts) == 1
+    assert (after.up, after.doubts) == (before.up, before.doubts) and len(after.doubts) == 1
     np.testing.assert_array_equal(after.depth_intrinsics, before.depth_intrinsics)
     np.testing.assert_array_equal(after.frames[2].pose, before.frames[2].pose)
     shutil.rmtree(posed_images)  # the store stands on its own

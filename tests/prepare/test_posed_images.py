@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llava.captures.sens import SensReader, write_sens
-from llava.prepare.posed_images import extract_frames, usual_step
+from llava.captures.sens import SensReader, usual_step, write_sens
+from llava.prepare.posed_images import extract_frames
 
 
 @pytest.mark.parametrize(("every", "name"), [(1, "all"), (10, "fast"), (None, "all")])

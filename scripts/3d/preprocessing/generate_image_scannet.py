@@ -4,8 +4,8 @@ without them long videos give every 10th frame and short ones all."""
 from pathlib import Path
 from typing import Literal
 
+from llava.captures.sens import SAMPLED_EVERY
 from llava.complaints import run_script
-from llava.prepare.posed_images import SAMPLED_EVERY
 from llava.prepare.run import run_step
 
 

@@ -1,0 +1,165 @@
+"""The commands about one scan: ask, find, describe, chat, view. What is heavy is imported when one runs, as in `cli`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+if TYPE_CHECKING:
+    from llava.scan import Scan
+
+AsJson = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+OUT = Path("found")
+
+
+def ask(
+    checkpoint: Path,
+    scene: Path,
+    question: str,
+    strategy: str | None = None,
+    frames: int | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a question about a capture.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        scene: a capture folder.
+        question: in plain words.
+        strategy: frame sampling; default: as in training.
+        frames: at most so many; default: as in training.
+        as_json: print one JSON object.
+    """
+    from llava.scan import check_words
+
+    check_words(question)
+    scan = _open(checkpoint, scene, strategy, frames)
+    answer = scan.ask(question)
+    _tell({**scan.about, "question": question, "answer": answer}, answer, as_json)
+
+
+def find(
+    checkpoint: Path,
+    scene: Path,
+    description: str,
+    out: Path = OUT,
+    strategy: str | None = None,
+    frames: int | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find what a description is about in a capture: none, one or many boxes, as JSON, PLY and a picture.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        scene: a capture folder.
+        description: in plain words, e.g. "the chair by the window".
+        out: folder for found.json, found.png (the frames that show the boxes best), world.ply and capture.ply (the
+            boxes as coloured edges in the upright world and in the capture's own).
+        strategy: frame sampling; default: as in training.
+        frames: at most so many; default: as in training.
+        as_json: print what found.json holds.
+    """
+    from llava.found import told, write_found
+    from llava.scan import check_words
+
+    check_words(description)
+    scan = _open(checkpoint, scene, strategy, frames)
+    scan.check_finds()
+    found = scan.find(description)
+    content = write_found(scan, description, found, out)
+    _tell(content, "\n".join([told(found), *content["files"].values()]), as_json)
+
+
+def describe(
+    checkpoint: Path,
+    scene: Path,
+    x: float,
+    y: float,
+    z: float,
+    capture: bool = False,
+    strategy: str | None = None,
+    frames: int | None = None,
+    as_json: AsJson = False,
+) -> None:
+    """Describe what is at a point of a capture.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        scene: a capture folder.
+        x: metres; along a wall, 0 in the middle of the scan.
+        y: metres; along the other walls.
+        z: metres above the floor.
+        capture: the point is one of the capture's own world, that of its poses, and not of the upright one.
+        strategy: frame sampling; default: as in training.
+        frames: at most so many; default: as in training.
+        as_json: print one JSON object.
+    """
+    scan = _open(checkpoint, scene, strategy, frames)
+    given = (x, y, z)
+    point = scan.from_capture(given).tolist() if capture else list(given)
+    text = scan.describe(*point)
+    own = list(given) if capture else scan.to_capture(given).tolist()
+    _tell({**scan.about, "point": point, "capture_point": own, "description": text}, text, as_json)
+
+
+def chat(
+    checkpoint: Path, scene: Path, out: Path = OUT, strategy: str | None = None, frames: int | None = None
+) -> None:
+    """Talk about a capture, a question a line; the scan is read once. Lines may come from a pipe.
+
+    Args:
+        checkpoint: folder made by `llava train`.
+        scene: a capture folder.
+        out: folder for what `/find` finds, as `llava find` writes it.
+        strategy: frame sampling; default: as in training.
+        frames: at most so many; default: as in training.
+    """
+    from llava.chatting import talk
+
+    try:
+        talk(_open(checkpoint, scene, strategy, frames), out)
+    except KeyboardInterrupt:
+        sys.exit(130)  # as shells say that somebody stopped it
+
+
+def view(
+    scene: Path,
+    ckpt: Path | None = None,
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    strategy: str | None = None,
+    frames: int | None = None,
+) -> None:
+    """Show a capture in the browser: points, chosen frames, boxes; with a checkpoint, ask it there.
+
+    Args:
+        scene: a capture folder.
+        ckpt: folder made by `llava train`; without one the scan alone is shown.
+        port: where the page is; 0: any port that is free.
+        host: address to listen at. Others can open the page only with theirs, e.g. 0.0.0.0; nothing asks for a
+            password.
+        strategy: frame sampling; default: as in training, without a checkpoint mc.
+        frames: at most so many; default: as in training, without a checkpoint 8.
+    """
+    from llava.serve.start import view as show
+
+    show(scene, ckpt, host, port, strategy, frames)
+
+
+def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | None) -> Scan:
+    """A scan, after its doubts were told."""
+    from llava.scan import Scan
+
+    scan = Scan(checkpoint, scene, strategy, frames)
+    for doubt in scan.scene.doubts:
+        print(f"warning: {doubt}", file=sys.stderr)
+    return scan
+
+
+def _tell(content: dict[str, Any], text: str, as_json: bool) -> None:
+    import json
+
+    print(json.dumps(content, ensure_ascii=False) if as_json else text)

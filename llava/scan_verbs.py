@@ -1,4 +1,4 @@
-"""The commands about one scan: ask, find, describe, chat, view. What is heavy is imported when one runs, as in `cli`."""
+"""The commands about one scan: ask, find, describe, chat, view. What is heavy is imported when one runs."""
 
 from __future__ import annotations
 

@@ -51,8 +51,9 @@ class Conversation:
             self._asked += 1
             turn = Turn(self._asked, verb, question.strip(), place)
             self._keep(turn)
-        done: Future[Turn] = Future()
-        self._worker.submit(self._answer, turn).add_done_callback(lambda answered: self._told(turn, answered, done))
+            done: Future[Turn] = Future()
+            answering = self._worker.submit(self._answer, turn)
+        answering.add_done_callback(lambda answered: self._told(turn, answered, done))
         return done
 
     def close(self) -> None:
@@ -94,10 +95,9 @@ class Conversation:
 
 def count_text(found: tuple[Found, ...]) -> str:
     """What came of a search, in words."""
-    if not found:
-        return "nothing here fits that"
-    best = f"{found[0].confidence:.0%} sure"
-    return f"found it, {best}" if len(found) == 1 else f"{len(found)} objects fit; the best: {best}"
+    return (
+        "nothing in the scan is like that" if not found else "1 object" if len(found) == 1 else f"{len(found)} objects"
+    )
 
 
 def failure_text(error: BaseException) -> str:

@@ -7,23 +7,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from llava.geometry.boxes import corners
+from llava.report.pictures import EDGES
 
 if TYPE_CHECKING:
     from llava.model.positions import Positions
     from llava.types import Scene
 
-# Pairs of corners, as `corners` orders them: those that differ along one axis only.
-EDGES = np.array([(a, b) for a in range(8) for b in range(8) if a < b and (a ^ b) in (1, 2, 4)])
 MOST_STOPS = 1000  # points of the camera's path
 EYE = np.array([-0.62, -0.9, 0.95])  # from where a scene is first looked at, in units of half its diagonal
 CEILING = 0.4  # metres under the highest surface of a room, hidden so that one can look in from above
 ROOM_HEIGHT = 1.8  # metres; lower scans (a desk) have no ceiling
 
 CUBE = corners(np.array([0, 0, 0, 1, 1, 1], np.float32))
-CUBE_FACES = np.array(
-    [(0, 2, 1), (1, 2, 3), (4, 5, 6), (5, 7, 6), (0, 1, 4), (1, 5, 4)]
-    + [(2, 6, 3), (3, 6, 7), (0, 4, 2), (2, 4, 6), (1, 3, 5), (3, 7, 5)]
-)  # counter-clockwise from outside
 
 
 class Cells(NamedTuple):
@@ -36,7 +31,7 @@ class Cells(NamedTuple):
 
 def box_edges(boxes: np.ndarray) -> np.ndarray:
     """The edges (12 n, 2, 3) of boxes (n, 6), metres."""
-    return corners(np.asarray(boxes, np.float32))[:, EDGES].reshape(-1, 2, 3)
+    return corners(np.asarray(boxes, np.float32))[:, np.array(EDGES)].reshape(-1, 2, 3)
 
 
 def path_segments(scene: Scene, most: int = MOST_STOPS) -> np.ndarray:

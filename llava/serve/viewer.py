@@ -14,6 +14,7 @@ import viser
 from viser import transforms
 
 from llava.captures.pixels import load_color
+from llava.found import FACES, color_of
 from llava.serve import shapes
 from llava.serve.conversation import Conversation, Turn, Verb
 from llava.serve.fusing import Cloud, pick
@@ -23,9 +24,8 @@ if TYPE_CHECKING:
     from llava.scan import Scan
     from llava.types import Scene
 
-ANSWER = (255, 0, 140)  # a colour that hardly a room has
-PROPOSAL = (70, 130, 180)
-PLACE = (255, 190, 0)
+PROPOSAL = (130, 130, 150)
+PLACE = color_of(0)
 PATH = (150, 150, 160)
 PANEL_WIDTH = 380  # pixels
 PICTURE_WIDTH = 320  # pixels of a frame's picture in the scene
@@ -70,7 +70,7 @@ class Viewer:
         self._low = cloud.points[:, 2] < shapes.ceiling(cloud.points)
         self._flown: set[int] = set()  # tabs whose click was on a frame, not on the scene behind it
         self._htmls: dict[int, viser.GuiHtmlHandle] = {}  # of turns, by number
-        self._buttons: dict[int, viser.GuiButtonHandle] = {}  # likewise: shows its boxes again
+        self._buttons: dict[int, viser.GuiButtonGroupHandle] = {}  # likewise: shows its boxes again
         self._drawn: list[viser.SceneNodeHandle] = []  # of the answer that is shown
         self._drawing = threading.Lock()
         self._lay_out()
@@ -92,15 +92,14 @@ class Viewer:
             self.server.stop()
 
     def _lay_out(self) -> None:
-        gui, boxes = self.server.gui, 0 if self.scan is None else len(self.scan.boxes)
-        gui.configure_theme(show_logo=False, show_share_button=False, brand_color=ANSWER, dark_mode=True)
+        gui = self.server.gui
+        gui.configure_theme(show_logo=False, show_share_button=False, brand_color=PLACE, dark_mode=True)
         gui.main_panel.dock_right()
         gui.main_panel.set_width(PANEL_WIDTH)
-        checkpoint = None if self.scan is None else self.scan.checkpoint.resolve().name
-        gui.add_html(scan_html(self.scene, self.cloud, self.chosen, boxes, checkpoint), order=0)
-        # The question box of each tab has order 1.
-        self._history = gui.add_folder("Conversation", order=2, visible=self.scan is not None)
-        self._switches = gui.add_folder("Show", order=3)
+        gui.add_html(scan_html(self.scene, self.cloud, self.chosen, self.scan), order=0)
+        self._switches = gui.add_folder("Show", order=1)
+        # The question box of each tab has order 2.
+        self._history = gui.add_folder("Conversation", order=3, visible=self.scan is not None)
         eye, target = shapes.overview(self.cloud.points)
         camera = self.server.initial_camera
         camera.position, camera.look_at, camera.fov = eye, target, FOV
@@ -165,7 +164,7 @@ class Viewer:
         return self.server.scene.add_batched_meshes_simple(
             "/cells",
             shapes.CUBE,
-            shapes.CUBE_FACES,
+            FACES,
             batched_wxyzs=np.tile((1.0, 0, 0, 0), (len(cells.middles), 1)),
             batched_positions=cells.middles,
             batched_scales=np.full(len(cells.middles), cells.side * 0.92),
@@ -208,10 +207,8 @@ class Viewer:
 
     def _add_question_box(self, client: viser.ClientHandle) -> None:
         gui = client.gui
-        with gui.add_form(None, order=1) as form:
-            box = gui.add_text(
-                "Question", "", hint="Ask anything, or name what to find; a click in the scene describes"
-            )
+        with gui.add_form(None, order=2) as form:
+            box = gui.add_text("Question", "", hint="Ask about the scan, or name what to find")
             verbs = gui.add_button_group("", ("Ask", "Find"))
 
         def send(verb: Verb) -> None:
@@ -236,11 +233,11 @@ class Viewer:
         if turn.number not in self._htmls:
             with self._history:
                 self._htmls[turn.number] = self.server.gui.add_html("", order=-turn.number)  # the newest on top
-        self._htmls[turn.number].content = turn_html(turn, ANSWER)
+        self._htmls[turn.number].content = turn_html(turn)
         if turn.state == "answered" and (turn.found or turn.place):
             self._draw_answer(turn)
             with self._history:
-                button = self.server.gui.add_button("Show again", order=0.5 - turn.number, color="gray")
+                button = self.server.gui.add_button_group("", ("Show again",), order=0.5 - turn.number)
             button.on_click(lambda _: self._draw_answer(turn))
             self._buttons[turn.number] = button
 
@@ -257,7 +254,8 @@ class Viewer:
                 node.remove()
             self._drawn = []
             for rank, found in enumerate(turn.found):
-                self._drawn += self._draw_box(rank, found.box, f"{short(turn.question)}  {found.confidence:.0%}")
+                label = f"{rank + 1}: {short(turn.question)}, {found.confidence:.0%}"
+                self._drawn += self._draw_box(rank, found.box, label)
             if turn.place:
                 ball = scene.add_icosphere("/answer/place", 0.04, PLACE, position=turn.place, cast_shadow=False)
                 above = np.add(turn.place, (0, 0, 0.12))
@@ -265,12 +263,12 @@ class Viewer:
                 self._drawn += [ball, text]
 
     def _draw_box(self, rank: int, box: np.ndarray, label: str) -> list[viser.SceneNodeHandle]:
-        scene, top = self.server.scene, box[:3] + (0, 0, box[5] / 2 + 0.08)
+        scene, color, top = self.server.scene, color_of(rank), box[:3] + (0, 0, box[5] / 2 + 0.08)
         return [
-            scene.add_line_segments(f"/answer/{rank}/edges", shapes.box_edges(box[None]), ANSWER, thickness=0.025),
+            scene.add_line_segments(f"/answer/{rank}/edges", shapes.box_edges(box[None]), color, thickness=0.025),
             scene.add_box(
                 f"/answer/{rank}/body",
-                ANSWER,
+                color,
                 box[3:],
                 position=box[:3],
                 opacity=0.18,

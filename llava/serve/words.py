@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from llava.found import color_of
 from llava.serve.conversation import Turn
 from llava.serve.shapes import extent
 
 if TYPE_CHECKING:
+    from llava.scan import Scan
     from llava.serve.fusing import Cloud
     from llava.types import Scene
 
 FAINT = "opacity:.62"
-SIGNS = {"ask": "?", "find": "⌖", "describe": "•"}
 WAITING = {"waiting": "waiting for the questions before it …", "thinking": "thinking …"}
 
 
-def scan_html(scene: Scene, cloud: Cloud, chosen: Sequence[int], boxes: int, checkpoint: str | None) -> str:
+def scan_html(scene: Scene, cloud: Cloud, chosen: Sequence[int], scan: Scan | None) -> str:
     """What is shown: the scan's name, its size, what was read of it, by whom, and what is doubtful about it."""
     low, high = extent(cloud.points)
     sides = " × ".join(f"{side:.1f}" for side in high - low)
@@ -26,28 +27,34 @@ def scan_html(scene: Scene, cloud: Cloud, chosen: Sequence[int], boxes: int, che
     facts = [
         f"{fused}; {len(set(chosen))} of them chosen to be read",
         f"{sides} m, {len(cloud.points):,} points of {cloud.voxel_size * 100:.1f} cm",
-        f"{boxes} boxes to choose from, read by {checkpoint}" if checkpoint else "no checkpoint: the scan alone",
+        "no checkpoint: the scan alone",
     ]
+    if scan is not None:
+        boxes = f"{len(scan.boxes)} boxes to choose from ({scan.boxes_from})"
+        facts[-1:] = [f"{boxes}, read by {scan.checkpoint.resolve().name}", "click on the scene to have it described"]
     lines = "".join(f"<div style='{FAINT}'>{escape(fact)}</div>" for fact in facts)
     doubts = "".join(f"<div class='doubt' style='color:#d9822b'>{escape(doubt)}</div>" for doubt in scene.doubts)
     title = f"<div style='font-size:1.15em;font-weight:600'>{escape(scene.name)}</div>"
     return f"<div style='padding:.2em .8em .5em;font-size:.85em;line-height:1.45'>{title}{lines}{doubts}</div>"
 
 
-def turn_html(turn: Turn, color: tuple[int, int, int]) -> str:
-    """A question with what has become of it; ``color`` is that of the boxes that it found."""
-    asked = turn.question or "what is at " + "({:.2f}, {:.2f}, {:.2f})?".format(*turn.place)
+def turn_html(turn: Turn) -> str:
+    """A question with what has become of it, and the boxes that it found in their colours."""
+    asked = turn.question or "({:.2f}, {:.2f}, {:.2f})".format(*turn.place)
     style, answer = "", turn.answer
+    boxes = "".join(
+        f"<div style='padding-left:1em'><span style='color:rgb{color_of(rank)}'>■</span> "
+        f"{rank + 1}: {found.confidence:.0%}</div>"
+        for rank, found in enumerate(turn.found)
+    )
     if turn.state in WAITING:
         style, answer = FAINT, WAITING[turn.state]
     elif turn.state == "failed":
         style, answer = "color:#d9534f", f"✗ {turn.answer}"
-    elif turn.found:
-        style = f"color:rgb{color};font-weight:600"
     return (
         f"<div data-turn='{turn.number}' data-state='{turn.state}' style='padding:.35em .8em;font-size:.9em'>"
-        f"<div style='{FAINT}'><b>{SIGNS[turn.verb]}</b> {escape(asked)}</div>"
-        f"<div style='{style};padding-left:1em;overflow-wrap:anywhere'>{escape(answer)}</div></div>"
+        f"<div style='{FAINT}'><b>{turn.verb}</b> {escape(asked)}</div>"
+        f"<div style='{style};padding-left:1em;overflow-wrap:anywhere'>{escape(answer)}</div>{boxes}</div>"
     )
 
 

@@ -95,9 +95,9 @@ class Conversation:
 
 def count_text(found: tuple[Found, ...]) -> str:
     """What came of a search, in words."""
-    return (
-        "nothing in the scan is like that" if not found else "1 object" if len(found) == 1 else f"{len(found)} objects"
-    )
+    if not found:
+        return "nothing in the scan is like that"
+    return "1 object" if len(found) == 1 else f"{len(found)} objects"
 
 
 def failure_text(error: BaseException) -> str:

@@ -18,14 +18,17 @@ import pytest
 from PIL import Image
 
 from llava.found import color_of
+from llava.geometry.camera import project
 from llava.scan import Scan
+from llava.serve import shapes
+from llava.serve.fusing import pick
 from llava.serve.start import open_viewer
-from llava.serve.viewer import PANEL_WIDTH, Viewer, check_port
+from llava.serve.viewer import CLICK, FOV, PANEL_WIDTH, Viewer, check_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-PATIENCE = 90  # seconds; where nothing else runs a few are enough
+PATIENCE = 240  # seconds; where nothing else runs a few are enough
 WINDOW = {"width": 960, "height": 480}
 
 
@@ -88,10 +91,31 @@ def ask(page: Page, question: str, button: str) -> None:
 
 
 def turn(page: Page, number: int, state: str) -> str:
-    """What the page says of a turn, once it has that state."""
-    found = page.locator(f"[data-turn='{number}'][data-state='{state}']")
+    """What the page says of a turn, once it is answered or has failed, whichever it should."""
+    found = page.locator(f"[data-turn='{number}']:is([data-state='answered'], [data-state='failed'])")
     found.wait_for()
+    assert found.get_attribute("data-state") == state, found.inner_text()
     return found.inner_text()
+
+
+def place_to_click(viewer: Viewer) -> tuple[np.ndarray, tuple[float, float]]:
+    """A point (3,) that the first look at the scene shows in front of others and the model has seen, and its pixel."""
+    eye, target = shapes.overview(viewer.cloud.points)
+    forward = (target - eye) / np.linalg.norm(target - eye)
+    right = np.cross(forward, (0, 0, 1)) / np.linalg.norm(np.cross(forward, (0, 0, 1)))
+    pose = np.eye(4)
+    pose[:3] = np.stack([right, np.cross(forward, right), forward, eye], axis=1)
+    width, height = WINDOW["width"] - PANEL_WIDTH, WINDOW["height"]
+    focal = height / 2 / np.tan(FOV / 2)
+    known = viewer.scan.views.coords[viewer.scan.views.valid]
+    shown = viewer.cloud.points[viewer.cloud.points[:, 2] < shapes.ceiling(viewer.cloud.points)]
+    inside = (shown > known.min(axis=0)).all(axis=1) & (shown < known.max(axis=0)).all(axis=1)
+    for point in shown[inside][:: max(1, inside.sum() // 200)]:
+        (u, v), _ = project(point, np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]), pose)
+        first = pick(shown, eye, point - eye, CLICK * viewer.cloud.voxel_size)
+        if np.linalg.norm(first - point) < 0.05 and 20 < u < width - 20 and 20 < v < height - 20:
+            return point, (u, v)
+    raise AssertionError("no point of the scan can be clicked at")
 
 
 def test_a_question_gets_its_box_and_later_tabs_see_it(
@@ -109,10 +133,10 @@ def test_a_question_gets_its_box_and_later_tabs_see_it(
     assert of_points(after, viewer).sum() > 1500  # the points are still there
     page.screenshot(path=tmp_path_factory.mktemp("viewer") / "answer.png")  # for whoever wants to look
 
-    rows, columns = np.nonzero(of_points(before, viewer))
-    middle = len(rows) // 2
-    page.mouse.click(int(columns[middle]), int(rows[middle]))
+    point, pixel = place_to_click(viewer)
+    page.mouse.click(*pixel)
     assert turn(page, 2, "answered").startswith("describe (")
+    assert np.linalg.norm(np.subtract(viewer.conversation.turns[2].place, point)) < 0.1
     ask(page, "what is <ground>?", "Ask")
     assert "is a mark of the prompt's own" in turn(page, 3, "failed")
     page.get_by_role("textbox").first.fill("what color is the table?")

@@ -67,7 +67,7 @@ def _reply(scan: Scan, line: str, out: Path) -> str:
     if verb == "/find":
         found = scan.find(words)
         written = write_found(scan, words, found, out)
-        return "\n".join([told(found), *([written["files"]["picture"]] if found else [])])
+        return "\n".join([told(scan, found), *([written["files"]["picture"]] if found else [])])
     if verb == "/describe":
         return scan.describe(*_point(words))
     raise ValueError(f"unknown verb {verb!r}: /help lists all")

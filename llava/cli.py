@@ -82,22 +82,26 @@ def doctor(data: Positional[Path] = Path("data")) -> None:
         sys.exit(1)
 
 
-def import_(capture: Path, out: Path, up: tuple[float, float, float] | None = None) -> None:
+def import_(
+    capture: Path, out: Path, up: tuple[float, float, float] | None = None, depth_units: float | None = None
+) -> None:
     """Make a scene of your own scan: recognised, checked, upright, walls on the axes, in metres.
 
     Args:
         capture: a file or folder of any known format; a wrong one lists them all.
         out: folder to write.
         up: where up is in the capture's own world, e.g. 0 1 0; default: what the capture says, else its floor.
+        depth_units: of its depth images, a metre; default: what the format says.
     """
+    from llava.captures.check import check
     from llava.captures.importing import import_scene
 
-    scene = import_scene(capture, out, up)
+    scene = import_scene(capture, out, up, depth_units)
     for drop in scene.dropped[:10]:
         print(f"dropped {drop.name}: {drop.reason}")
     if len(scene.dropped) > 10:
         print(f"... and {len(scene.dropped) - 10} more")
-    for doubt in scene.doubts:
+    for doubt in (*scene.doubts, *check(scene).faults):
         print(f"warning: {doubt}", file=sys.stderr)
     print(f"{out}: {len(scene.frames)} frames, {len(scene.dropped)} dropped; up: {scene.up or 'not known'}")
 
@@ -108,9 +112,11 @@ def scene_info(path: Path) -> None:
     Args:
         path: a capture that can be read where it lies, or a stored scene.
     """
-    from llava.captures.check import info
+    from llava.captures import open_scene
+    from llava.captures.check import check
+    from llava.captures.telling import describe
 
-    info(path)
+    print(describe(check(open_scene(path))))
 
 
 def scene_store(path: Path, out: Path) -> None:

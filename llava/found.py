@@ -139,8 +139,10 @@ def write_mesh(path: Path, vertices: np.ndarray, faces: np.ndarray, colors: np.n
     PlyData(elements, byte_order="<").write(str(path))
 
 
-def told(found: Sequence[Found]) -> str:
+def told(scan: Scan, found: Sequence[Found]) -> str:
     """What was found in words, a line each."""
+    if len(scan.boxes) == 0:
+        return "no object was made out in the scan, so that there is nothing to choose from"
     if not found:
         return "nothing in the scan is like that"
     lines = []

@@ -20,11 +20,13 @@ from llava.captures import open_scene
 from llava.captures.pixels import load_views
 from llava.captures.scannet import SPLITS, read_align, read_data_scene
 from llava.captures.settle import settle
+from llava.captures.upright import upright
 from llava.data.chat import COORD, GROUND, SCENE
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
-from llava.frames import sample
+from llava.frames import read_selection, sample
 from llava.loading import load_checkpoint
 from llava.metrics.grounding import close_objects, probabilities
+from llava.proposals import propose
 from llava.session import look
 from llava.tasks import TASKS, multi3drefer, scan2cap, scanqa
 from llava.tasks.task import read_boxes
@@ -68,10 +70,11 @@ class Scan:
         """
         self.checkpoint, self.folder = Path(checkpoint), Path(scene)
         self._answerer, self.recipe = load_checkpoint(self.checkpoint)
-        self._answerer.model.eval()
         looked = look(self.recipe, strategy, frames)
-        self.scene, self._brought = open_settled(self.folder)
-        self.chosen = sample(self.scene, looked.strategy, looked.max_frames, threads=os.cpu_count() or 1)
+        self._opened = open_settled(self.folder)
+        self.scene, selection = self._opened.scene, self._opened.selection
+        threads = os.cpu_count() or 1
+        self.chosen = sample(self.scene, looked.strategy, looked.max_frames, selection, threads=threads)
 
     @cached_property
     def views(self) -> Views:
@@ -87,18 +90,18 @@ class Scan:
 
     @property
     def boxes_from(self) -> str:
-        """Where `boxes` come from."""
-        return "none" if self._brought is None else self._brought[0]
+        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones), or "proposals" of our own."""
+        return "proposals" if self._opened.brought is None else self._opened.brought[0]
 
     @cached_property
     def boxes(self) -> np.ndarray:
-        """(n, 6) float32, world metres: the boxes that are chosen from."""
-        return NO_BOXES if self._brought is None else self._brought[1]
+        """(n, 6) float32, world metres: the boxes that are chosen from. Own proposals are made when they are needed."""
+        return propose(self.scene) if self._opened.brought is None else self._opened.brought[1]
 
     def ask(self, question: str) -> str:
         """The answer in words. ValueError: the question is empty, or holds a mark of the prompt's own."""
         check_words(question)
-        return self._tell("scanqa", f" {question}{scanqa.INSTRUCTION}")
+        return self._tell("scanqa", f" {question.strip()}{scanqa.INSTRUCTION}")
 
     def find(self, description: str) -> list[Found]:
         """The boxes that a description is about, best first: none, one or many.
@@ -111,7 +114,7 @@ class Scan:
         """
         check_words(description)
         self.check_finds()
-        text = f"{multi3drefer.QUESTION}{description.capitalize()}{multi3drefer.HINT}"
+        text = f"{multi3drefer.QUESTION}{description.strip().capitalize()}{multi3drefer.HINT}"
         asked = Sample(0, "multi3drefer", self.scene.name, text, None, boxes=np.empty((0, 6)))
         found = self._answer(self._seen_with_boxes, asked)
         shares = probabilities(found.scores, found.temperature)
@@ -198,18 +201,30 @@ def check_words(text: str) -> None:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 
 
-def open_settled(folder: Path) -> tuple[Scene, tuple[str, np.ndarray] | None]:
-    """A scene as models expect it, walls on the axes and floor at 0, with the kind of boxes it brings and these.
+@dataclass(frozen=True)
+class Opened:
+    """A scene as models expect it, upright, walls on the axes and floor at 0, and what it brings."""
 
-    A scene of a prepared data folder brings boxes, a detector's or else the true ones, and stands in their world.
+    scene: Scene
+    brought: tuple[str, np.ndarray] | None = None  # boxes (n, 6), and whose they are; None: it brings none
+    selection: dict[str, Any] | None = None  # of frames, made beforehand
+
+
+def open_settled(folder: Path) -> Opened:
+    """A scan of one's own is turned upright and settled.
+
+    A scene of a prepared data folder that brings boxes, a detector's or else the true ones, stands in their world, and
+    is seen as benchmarks see it.
     """
     place = folder.resolve()
     if place.parent.name == "posed_images" and len(place.parents) > 2:
         data, name = place.parents[2], f"{place.parents[1].name}/{place.name}"
         brought = _brought_boxes(data, name)
         if brought is not None and read_align(data, place.name) is not None:
-            return read_data_scene(data, name), brought
-    return settle(open_scene(folder)), None
+            path = data / "metadata" / "scannet_select_frames.json"
+            selection = read_selection(path).get(name) if path.exists() else None
+            return Opened(read_data_scene(data, name), brought, selection)
+    return Opened(settle(upright(open_scene(folder))))
 
 
 def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:

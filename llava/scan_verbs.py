@@ -70,7 +70,7 @@ def find(
     scan.check_finds()
     found = scan.find(description)
     content = write_found(scan, description, found, out)
-    _tell(content, "\n".join([told(found), *content["files"].values()]), as_json)
+    _tell(content, "\n".join([told(scan, found), *content["files"].values()]), as_json)
 
 
 def describe(
@@ -117,9 +117,9 @@ def chat(
         strategy: frame sampling; default: as in training.
         frames: at most so many; default: as in training.
     """
-    from llava.chatting import talk
-
     try:
+        from llava.chatting import talk
+
         talk(_open(checkpoint, scene, strategy, frames), out)
     except KeyboardInterrupt:
         sys.exit(130)  # as shells say that somebody stopped it

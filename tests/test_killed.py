@@ -1,4 +1,4 @@
-"""`kill -9` at random moments of `llava prepare` and of `llava eval`: whatever was killed, all ends the same.
+"""`kill -9` at random moments of `llava prepare`, `import` and `eval`: whatever was killed, all ends the same.
 
 Ten times each, or `--kills N`.
 """
@@ -22,6 +22,8 @@ from llava.cli import main
 from llava.prepare.layout import Layout
 from llava.prepare.run import run_step
 from llava.tasks import TASKS
+from tests.captures.walk import room_walk
+from tests.captures.writers import sens_video
 
 MADE = ("scannet/posed_images", "scannet/pcd_with_object_aabbs", "metadata", "processed")
 TICK = os.sysconf("SC_CLK_TCK")
@@ -99,6 +101,29 @@ def test_prepare(rooms_data: Path, tmp_path: Path, kills: int) -> None:
             shutil.rmtree(data / name)
 
     survives(["prepare", str(data), "--workers", "1"], made, reset, kills)
+
+
+def test_import(tmp_path: Path, kills: int) -> None:
+    """A killed import leaves no scene or a whole one, and the next one removes what it left beside it."""
+    (tmp_path / "capture").mkdir()
+    video, _ = sens_video.write(room_walk(), tmp_path / "capture")
+    scene, rng = tmp_path / "out/scene", random.Random(kills)
+    words = ["import", str(video), str(scene)]
+
+    def made() -> dict[str, bytes]:
+        return {path.relative_to(scene).as_posix(): path.read_bytes() for path in scene.rglob("*") if path.is_file()}
+
+    whole = run(words)
+    expected = made()
+    assert len(expected) == 25
+    for _ in range(kills):
+        shutil.rmtree(scene, ignore_errors=True)
+        run(words, rng.uniform(0, whole))
+        assert made() in ({}, expected)
+    shutil.rmtree(scene, ignore_errors=True)
+    run(words)
+    assert made() == expected
+    assert [path.name for path in scene.parent.iterdir()] == ["scene"]
 
 
 def test_what_is_made_is_not_made_again(rooms_data: Path, tmp_path: Path) -> None:

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 READERS = (
     "store",
     "scannet",
+    "tum",
+    "redwood",
+    "pose_list",
     "posed_folder",
     "sens_video",
+    "record3d",
+    "stray",
+    "arkitscenes",
+    "nerfstudio",
 )
 NO_GRAVITY = (
     "nothing says which way is up: z is taken to be. If it is not, heights and floors are wrong: `llava import` looks "

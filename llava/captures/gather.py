@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from llava.captures.images import color_size, depth_size
-from llava.geometry.camera import is_finite_pose, is_rigid_pose
+from llava.geometry.camera import is_finite_pose, is_rigid_pose, scale_intrinsics
 from llava.types import Dropped, Frame
 
+INTRINSICS = "camera-intrinsics.txt"
+KINECT = (640, 480)  # (width, height)
+SAME_SHAPE = 0.02  # of the ratio of width to height; sizes are rounded
 CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
 
 
@@ -34,6 +37,20 @@ class Gathered:
     color_size: tuple[int, int]  # (width, height)
     depth_size: tuple[int, int]  # (width, height)
     dropped: tuple[Dropped, ...]
+
+    def color_intrinsics(self, depth_k: np.ndarray) -> np.ndarray:
+        """(3, 3) of the pictures where the depth is registered to them, with the intrinsics (3, 3) of the depth."""
+        return scale_intrinsics(depth_k, self.depth_size, self.color_size)
+
+    def unlike_shapes(self) -> tuple[str, ...]:
+        """The doubt about depth that should be registered to the pictures and cannot be, as their shapes differ."""
+        (width, height), (across, down) = self.color_size, self.depth_size
+        if abs(width * down / (height * across) - 1) < SAME_SHAPE:
+            return ()
+        return (
+            f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, but "
+            "are laid over each other: register the depth to the colour when you record",
+        )
 
 
 def gather(listed: Iterable[Listed], align: np.ndarray, faulty: Iterable[Dropped] = ()) -> Gathered:
@@ -87,6 +104,29 @@ def read_matrix(path: Path) -> np.ndarray:
     if not path.is_file():
         raise ValueError(f"{path} is missing: it holds the camera's intrinsics (3x3 or 4x4 numbers)")
     return _parse(path)
+
+
+def find_intrinsics(
+    folder: Path, size: tuple[int, int], usual: Sequence[float], certain: bool = False
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Intrinsics (3, 3) of depth images of ``size``, and what is doubtful about them.
+
+    They are those of ``camera-intrinsics.txt`` (3x3); where a capture has none, the ``usual`` fx fy cx cy of a
+    640x480 sensor, about which there is no doubt where the reader is ``certain``.
+
+    ValueError: they do not fit the images, or there are none and the images are of another size.
+    """
+    file = folder / INTRINSICS
+    if file.is_file():
+        return check_intrinsics(read_matrix(file), size, file), ()
+    if size != KINECT:
+        raise ValueError(
+            f"{file} is missing, and what the camera of {size[0]}x{size[1]} pixels is cannot be guessed: write its 3x3 "
+            "matrix there (fx 0 cx, 0 fy cy, 0 0 1)"
+        )
+    fx, fy, cx, cy = usual
+    told = f"the capture has no intrinsics: fx {fx:g} fy {fy:g} cx {cx:g} cy {cy:g} are taken; put {INTRINSICS} there"
+    return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1.0]]), () if certain else (told,)
 
 
 def check_intrinsics(intrinsics: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:

@@ -10,17 +10,21 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from llava.captures import find_reader
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
 from llava.captures.store import check_new, load_scene, save_scene
+from llava.captures.upright import upright
 from llava.resumable import only_one
 from llava.types import Dropped, Scene
 
 
-def import_scene(path: str | Path, out: str | Path, up: Sequence[float] | None = None) -> Scene:
+def import_scene(
+    path: str | Path, out: str | Path, up: Sequence[float] | None = None, depth_units: float | None = None
+) -> Scene:
     """Write the capture at ``path`` to the new folder ``out`` and open it there.
 
     Every image is decoded once: frames with one that cannot be are left out, as are those that the format's reader
@@ -30,15 +34,22 @@ def import_scene(path: str | Path, out: str | Path, up: Sequence[float] | None =
         path: a capture of any known format, a file or a folder.
         out: must not exist.
         up: where up is in the capture's own world; None: what the capture says, else what its floor does.
+        depth_units: of the depth images, a metre; None: what the format says.
 
     Raises:
-        ValueError: ``out`` exists, another process writes it, or the capture is of no known format or no use.
+        ValueError: ``out`` exists, another process writes it, the capture is of no known format or no use, or ``up``
+            or ``depth_units`` is none.
     """
     path, out = Path(path), Path(out)
     check_new(out)
+    if depth_units is not None and not 0 < depth_units < np.inf:
+        raise ValueError(f"{depth_units:g} depth units cannot be a metre: expected a positive number such as 1000")
     reader = find_reader(path)
     with _scratch(out) as scratch:
-        scene = settle(decodable(reader.read(path, scratch)))
+        scene = reader.read(path, scratch)
+        if depth_units is not None:
+            scene = replace(scene, depth_scale=depth_units)
+        scene = settle(upright(decodable(scene), up))
         save_scene(scene, out, scratch)
     return load_scene(out)
 

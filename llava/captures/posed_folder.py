@@ -3,7 +3,7 @@
 frame-NNNNNN.{color.jpg,color.png}   picture
 frame-NNNNNN.depth.png               uint16 millimetres; 0 and 65535: unknown
 frame-NNNNNN.pose.txt                4x4 camera to world, metres
-camera-intrinsics.txt                3x3, for the depth image
+camera-intrinsics.txt                3x3, for the depth image; without it, that of 7-Scenes (640x480)
 gravity-direction.txt                optional: where "down" points in the poses' world (3 numbers)
 """
 
@@ -13,21 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from llava.captures.gather import Listed, check_intrinsics, gather, read_matrix
-from llava.geometry.camera import scale_intrinsics
+from llava.captures.gather import Listed, find_intrinsics, gather
 from llava.types import Scene
 
 NAME = "posed folder (7-Scenes)"
-LAYOUT = "camera-intrinsics.txt, frame-NNNNNN.{color.jpg,depth.png,pose.txt}"
+LAYOUT = "frame-NNNNNN.{color.jpg,depth.png,pose.txt}, camera-intrinsics.txt; optional: gravity-direction.txt"
 PACKED = False
-INTRINSICS = "camera-intrinsics.txt"
 GRAVITY = "gravity-direction.txt"
 FRAME_FILES = "frame-*.*"
 UNKNOWN = (0, 65535)  # raw depth
+USUAL = (585.0, 585.0, 320.0, 240.0)  # fx fy cx cy, which 7-Scenes has on its page and not beside the images
 
 
 def fits(path: Path) -> bool:
-    return (path / INTRINSICS).is_file() or any(path.glob(FRAME_FILES))
+    return any(path.glob(FRAME_FILES))
 
 
 def read(path: Path, _scratch: Path) -> Scene:
@@ -39,24 +38,24 @@ def read(path: Path, _scratch: Path) -> Scene:
     Raises:
         ValueError: no intrinsics, no usable frame, or a gravity direction that is none.
     """
-    intrinsics = read_matrix(path / INTRINSICS)
     gravity = path / GRAVITY
     known = gravity.is_file()
     align = upright(_read_direction(gravity)) if known else np.eye(4)
     names = sorted({file.name.split(".")[0] for file in path.glob(FRAME_FILES)})
     gathered = gather([_listed(path, name) for name in names], align)
-    depth_k = check_intrinsics(intrinsics, gathered.depth_size, path / INTRINSICS)
+    depth_k, doubts = find_intrinsics(path, gathered.depth_size, USUAL)
     return Scene(
         name=f"posed/{path.resolve().name}",
         frames=gathered.frames,
         color_size=gathered.color_size,
         depth_size=gathered.depth_size,
-        color_intrinsics=scale_intrinsics(depth_k, gathered.depth_size, gathered.color_size),
+        color_intrinsics=gathered.color_intrinsics(depth_k),
         depth_intrinsics=depth_k,
         depth_unknown=UNKNOWN,
         align=align,
         up=GRAVITY if known else None,
         dropped=gathered.dropped,
+        doubts=(*doubts, *gathered.unlike_shapes()),
     )
 
 

@@ -16,8 +16,8 @@ from llava.types import Scene
 LEVEL = 0.95  # |z| of a normal from which a surface is level (18 degrees)
 STEEP = 0.2  # |z| of a normal up to which a surface is a wall (12 degrees)
 FLOOR_BIN = 0.05  # metres, side of a cell of level surface
-SETTLED_DEGREES, SETTLED_METRES = 1.0, 0.05  # changes below both are smaller than the noise of finding them
 FLOOR_SHARE = 0.15  # of the largest level area: less is clutter, noise or a step down
+SETTLED_DEGREES, SETTLED_METRES = 1.0, 0.05  # changes below both are smaller than the noise of finding them
 
 
 def settle(scene: Scene) -> Scene:

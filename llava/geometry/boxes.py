@@ -32,6 +32,11 @@ def bounds(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return boxes[..., :3] - half, boxes[..., :3] + half
 
 
+def boxes_from_bounds(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Boxes (..., 6) of the lowest and highest corners, each (..., 3)."""
+    return np.concatenate([(low + high) / 2, high - low], axis=-1)
+
+
 def corners(boxes: np.ndarray) -> np.ndarray:
     """The eight corners (..., 8, 3) of boxes (..., 6), x changing fastest, then y, then z."""
     signs = np.array([[x, y, z] for z in (-0.5, 0.5) for y in (-0.5, 0.5) for x in (-0.5, 0.5)], boxes.dtype)

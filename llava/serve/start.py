@@ -64,8 +64,11 @@ def open_viewer(
     """
     check_port(host, port)  # before the work, not after it
     if checkpoint is None:
-        scan, scene = None, open_settled(path)[0]
-        chosen = sample(scene, strategy or LOOK[0], frames or LOOK[1], threads=os.cpu_count() or 1)
+        scan, opened = None, open_settled(path)
+        scene, threads = opened.scene, os.cpu_count() or 1
+        chosen = sample(
+            scene, strategy or LOOK[0], LOOK[1] if frames is None else frames, opened.selection, threads=threads
+        )
     else:
         scan = Scan(checkpoint, path, strategy, frames)
         scene, chosen = scan.scene, scan.chosen

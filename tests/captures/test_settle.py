@@ -65,6 +65,15 @@ def test_a_room_comes_back_to_its_axes(tmp_path: Path, degrees: float) -> None:
     np.testing.assert_allclose(scene.align, scene.frames[0].pose @ np.linalg.inv(look(0.1, 0.35)), atol=1e-6)
 
 
+def test_a_settled_room_stays_in_its_world(tmp_path: Path) -> None:
+    """What `llava import` wrote and what `llava ask` answers in must be one world."""
+    world = np.eye(4)
+    world[:2, :2], world[:3, 3] = [[0.8, -0.6], [0.6, 0.8]], (1.0, 2.0, 3.0)
+    scene = box_room(tmp_path, world)
+    settled = settle(scene)
+    assert settled is not scene and settle(settled) is settled
+
+
 def test_nothing_to_settle_by(tmp_path: Path) -> None:
     scene = dataclasses.replace(box_room(tmp_path, np.eye(4)), depth_scale=np.inf)
     with pytest.raises(ValueError, match="no measured surface"):

@@ -47,6 +47,19 @@ def view_angles(intrinsics: np.ndarray, size: tuple[int, int]) -> tuple[float, f
     return float(2 * np.arctan(down / 2)), float(across / down)
 
 
+def pictures(poses: np.ndarray, fov: float, aspect: float, scale: float) -> tuple[np.ndarray, float]:
+    """Where viser draws the pictures of frusta with these poses (n, 4, 4): middles (n, 3), and half their height.
+
+    Args:
+        poses: camera to world.
+        fov, aspect: as from ``view_angles``.
+        scale: of the frusta; viser gives all of one scale the same volume.
+    """
+    half = np.tan(fov / 2)
+    far = scale / np.cbrt(half * half * aspect / 3)
+    return poses[:, :3, 3] + far * poses[:, :3, 2], float(far * half)
+
+
 def ramp(count: int) -> np.ndarray:
     """Colours (count, 3) uint8 from first to last, told apart by eye."""
     from matplotlib import colormaps

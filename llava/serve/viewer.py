@@ -29,6 +29,7 @@ PLACE = color_of(0)
 PATH = (150, 150, 160)
 PANEL_WIDTH = 380  # pixels
 PICTURE_WIDTH = 320  # pixels of a frame's picture in the scene
+FRUSTUM = 0.22  # scale of the chosen frames' cameras
 FOV = np.radians(50)
 CLICK = 2.0  # voxels: how near to a point a click has to pass
 
@@ -67,8 +68,9 @@ class Viewer:
         self.scene, self.cloud, self.scan = scene, cloud, scan
         self.chosen, self._cells = chosen, cells
         self._colors = shapes.ramp(len(chosen))
+        self.poses = np.stack([scene.frames[index].pose for index in chosen])
+        self.angles = shapes.view_angles(scene.color_intrinsics, scene.color_size)
         self._low = cloud.points[:, 2] < shapes.ceiling(cloud.points)
-        self._flown: set[int] = set()  # tabs whose click was on a frame, not on the scene behind it
         self._htmls: dict[int, viser.GuiHtmlHandle] = {}  # of turns, by number
         self._buttons: dict[int, viser.GuiButtonGroupHandle] = {}  # likewise: shows its boxes again
         self._drawn: list[viser.SceneNodeHandle] = []  # of the answer that is shown
@@ -78,7 +80,7 @@ class Viewer:
         self.conversation = None if scan is None else Conversation(scan, self._show_turn, self._forget_turn)
         if scan is not None:
             self.server.on_client_connect(self._add_question_box)
-            self.server.scene.on_click()(self._describe_click)
+        self.server.scene.on_click()(self._take_click)
 
     @property
     def port(self) -> int:
@@ -114,10 +116,10 @@ class Viewer:
         path = shapes.path_segments(self.scene)
         if len(path):
             self._add_switch("Camera path", scene.add_line_segments("/path", path, PATH, thickness=0.008))
-        frames = scene.add_frame("/frames", show_axes=False)
+        self._frames = scene.add_frame("/frames", show_axes=False)
         for place in range(len(self.chosen)):
             self._add_frame(place)
-        self._add_switch("Chosen frames", frames)
+        self._add_switch("Chosen frames", self._frames)
         if self.scan is not None and len(self.scan.boxes):
             edges = shapes.box_edges(self.scan.boxes)
             self._add_switch(
@@ -177,33 +179,24 @@ class Viewer:
         )
 
     def _add_frame(self, place: int) -> None:
-        """The frustum of a chosen frame with its picture; a click on it takes the tab to where the frame was taken."""
-        index, pose = self.chosen[place], self.scene.frames[self.chosen[place]].pose
-        picture = load_color(self.scene, index)
+        """The frustum of a chosen frame with its picture."""
+        picture = load_color(self.scene, self.chosen[place])
         picture.thumbnail((PICTURE_WIDTH, PICTURE_WIDTH))
-        fov, aspect = shapes.view_angles(self.scene.color_intrinsics, self.scene.color_size)
-        wxyz, eye = transforms.SO3.from_matrix(pose[:3, :3]).wxyz, pose[:3, 3]
-        frustum = self.server.scene.add_camera_frustum(
+        pose, (fov, aspect) = self.poses[place], self.angles
+        self.server.scene.add_camera_frustum(
             f"/frames/{place}",
             fov,
             aspect,
-            scale=0.22,
+            scale=FRUSTUM,
             thickness=0.01,
             color=tuple(self._colors[place].tolist()),
             image=np.asarray(picture),
             jpeg_quality=85,
-            wxyz=wxyz,
-            position=eye,
+            wxyz=transforms.SO3.from_matrix(pose[:3, :3]).wxyz,
+            position=pose[:3, 3],
             cast_shadow=False,
             receive_shadow=False,
         )
-
-        @frustum.on_click
-        async def _(event: viser.SceneNodePointerEvent) -> None:
-            self._flown.add(event.client_id)
-            with event.client.atomic():
-                event.client.camera.position = eye
-                event.client.camera.look_at = eye + 2 * pose[:3, 2]
 
     def _add_question_box(self, client: viser.ClientHandle) -> None:
         gui = client.gui
@@ -219,15 +212,21 @@ class Viewer:
         form.on_submit(lambda _: send("ask"))
         verbs.on_click(lambda _: send("find" if verbs.value == "Find" else "ask"))
 
-    async def _describe_click(self, event: viser.SceneClickEvent) -> None:
-        # A coroutine, as a frame's: the page tells of a frame first, and threads might change that order.
-        if event.client_id in self._flown:
-            self._flown.remove(event.client_id)
-            return
+    def _take_click(self, event: viser.SceneClickEvent) -> None:
+        """A click on a frame's picture takes the tab to where it was taken, one on a point has it described."""
+        ray = (event.ray_origin, event.ray_direction)
         seen = self.cloud.points if self._high.visible else self.cloud.points[self._low]
-        place = pick(seen, event.ray_origin, event.ray_direction, CLICK * self.cloud.voxel_size)
-        if place is not None:
-            self.conversation.put("describe", place=tuple(place.tolist()))
+        point = pick(seen, *ray, CLICK * self.cloud.voxel_size)
+        middles, half = shapes.pictures(self.poses, *self.angles, FRUSTUM)
+        middle = pick(middles, *ray, half) if self._frames.visible else None
+        near, far = (np.inf if at is None else np.linalg.norm(at - ray[0]) for at in (middle, point))
+        if near < far:
+            pose = self.poses[(middles == middle).all(axis=1).argmax()]
+            with event.client.atomic():
+                event.client.camera.position = pose[:3, 3]
+                event.client.camera.look_at = pose[:3, 3] + 2 * pose[:3, 2]
+        elif point is not None and self.conversation is not None:
+            self.conversation.put("describe", place=tuple(point.tolist()))
 
     def _show_turn(self, turn: Turn) -> None:
         if turn.number not in self._htmls:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llava.types import Scene
 
 FAINT = "opacity:.62"
+BOXES_FROM = {"pred": "a detector's", "gt": "the true ones", "proposals": "own proposals"}
 WAITING = {"waiting": "waiting for the questions before it …", "thinking": "thinking …"}
 
 
@@ -30,7 +31,7 @@ def scan_html(scene: Scene, cloud: Cloud, chosen: Sequence[int], scan: Scan | No
         "no checkpoint: the scan alone",
     ]
     if scan is not None:
-        boxes = f"{len(scan.boxes)} boxes to choose from ({scan.boxes_from})"
+        boxes = f"{len(scan.boxes)} boxes to choose from ({BOXES_FROM[scan.boxes_from]})"
         facts[-1:] = [f"{boxes}, read by {scan.checkpoint.resolve().name}", "click on the scene to have it described"]
     lines = "".join(f"<div style='{FAINT}'>{escape(fact)}</div>" for fact in facts)
     doubts = "".join(f"<div class='doubt' style='color:#d9822b'>{escape(doubt)}</div>" for doubt in scene.doubts)

@@ -58,6 +58,12 @@ def test_angles_of_a_view() -> None:
     assert aspect == pytest.approx(1)  # 100 / 50 over 48 / 24
 
 
+def test_pictures_lie_before_their_cameras_as_large_as_these_see() -> None:
+    pose = np.array([[0, 0, 1.0, 5], [-1, 0, 0, 6], [0, -1, 0, 7], [0, 0, 0, 1]])  # looks along x
+    (middle,), half = shapes.pictures(pose[None], np.radians(90), 3.0, scale=0.2)
+    assert middle == pytest.approx((5.2, 6, 7)) and half == pytest.approx(0.2)
+
+
 def test_a_scene_is_first_seen_from_above_and_outside() -> None:
     points = np.random.default_rng(0).uniform((0, 0, 0), (6, 4, 2.5), (5000, 3))
     eye, target = shapes.overview(points)

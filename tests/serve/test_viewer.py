@@ -23,7 +23,7 @@ from llava.scan import Scan
 from llava.serve import shapes
 from llava.serve.fusing import pick
 from llava.serve.start import open_viewer
-from llava.serve.viewer import CLICK, FOV, PANEL_WIDTH, Viewer, check_port
+from llava.serve.viewer import CLICK, FOV, FRUSTUM, PANEL_WIDTH, Viewer, check_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -98,8 +98,8 @@ def turn(page: Page, number: int, state: str) -> str:
     return found.inner_text()
 
 
-def place_to_click(viewer: Viewer) -> tuple[np.ndarray, tuple[float, float]]:
-    """A point (3,) that the first look at the scene shows in front of others and the model has seen, and its pixel."""
+def pixels(points: np.ndarray, viewer: Viewer) -> np.ndarray:
+    """Where (p, 2) the first look at the scene shows points (p, 3)."""
     eye, target = shapes.overview(viewer.cloud.points)
     forward = (target - eye) / np.linalg.norm(target - eye)
     right = np.cross(forward, (0, 0, 1)) / np.linalg.norm(np.cross(forward, (0, 0, 1)))
@@ -107,14 +107,21 @@ def place_to_click(viewer: Viewer) -> tuple[np.ndarray, tuple[float, float]]:
     pose[:3] = np.stack([right, np.cross(forward, right), forward, eye], axis=1)
     width, height = WINDOW["width"] - PANEL_WIDTH, WINDOW["height"]
     focal = height / 2 / np.tan(FOV / 2)
+    return project(points, np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]), pose)[0]
+
+
+def place_to_click(viewer: Viewer) -> np.ndarray:
+    """A point (3,) that the first look at the scene shows in front of all others, and that the model has seen."""
     known = viewer.scan.views.coords[viewer.scan.views.valid]
     shown = viewer.cloud.points[viewer.cloud.points[:, 2] < shapes.ceiling(viewer.cloud.points)]
-    inside = (shown > known.min(axis=0)).all(axis=1) & (shown < known.max(axis=0)).all(axis=1)
-    for point in shown[inside][:: max(1, inside.sum() // 200)]:
-        (u, v), _ = project(point, np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]]), pose)
+    inside = shown[(shown > known.min(axis=0)).all(axis=1) & (shown < known.max(axis=0)).all(axis=1)]
+    middles, half = shapes.pictures(viewer.poses, *viewer.angles, FRUSTUM)
+    eye = shapes.overview(viewer.cloud.points)[0]
+    for point in inside[:: max(1, len(inside) // 200)]:
         first = pick(shown, eye, point - eye, CLICK * viewer.cloud.voxel_size)
-        if np.linalg.norm(first - point) < 0.05 and 20 < u < width - 20 and 20 < v < height - 20:
-            return point, (u, v)
+        in_the_way = pick(middles, eye, point - eye, 2 * half)
+        if np.linalg.norm(first - point) < 0.05 and in_the_way is None:
+            return point
     raise AssertionError("no point of the scan can be clicked at")
 
 
@@ -133,8 +140,8 @@ def test_a_question_gets_its_box_and_later_tabs_see_it(
     assert of_points(after, viewer).sum() > 1500  # the points are still there
     page.screenshot(path=tmp_path_factory.mktemp("viewer") / "answer.png")  # for whoever wants to look
 
-    point, pixel = place_to_click(viewer)
-    page.mouse.click(*pixel)
+    point = place_to_click(viewer)
+    page.mouse.click(*pixels(point, viewer))
     assert turn(page, 2, "answered").startswith("describe (")
     assert np.linalg.norm(np.subtract(viewer.conversation.turns[2].place, point)) < 0.1
     ask(page, "what is <ground>?", "Ask")
@@ -142,6 +149,10 @@ def test_a_question_gets_its_box_and_later_tabs_see_it(
     page.get_by_role("textbox").first.fill("what color is the table?")
     page.keyboard.press("Enter")
     assert viewer.scan.ask("what color is the table?") in turn(page, 4, "answered")
+    (tab,) = viewer.server.get_clients().values()
+    page.mouse.click(*pixels(shapes.pictures(viewer.poses[:1], *viewer.angles, FRUSTUM)[0][0], viewer))
+    wait_until(page, lambda _: np.allclose(tab.camera.position, viewer.poses[0, :3, 3], atol=1e-3))
+    assert len(viewer.conversation.turns) == 4  # a click on a frame describes nothing
     page.close()
 
     other = open_page(browser, viewer, asked)

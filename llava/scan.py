@@ -90,8 +90,8 @@ class Scan:
 
     @property
     def boxes_from(self) -> str:
-        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones), or "proposals" of our own."""
-        return "proposals" if self._opened.brought is None else self._opened.brought[0]
+        """Where `boxes` come from: "pred" (a detector), "gt" (the true ones), or "own" proposals."""
+        return "own" if self._opened.brought is None else self._opened.brought[0]
 
     @cached_property
     def boxes(self) -> np.ndarray:

@@ -134,7 +134,7 @@ def test_a_scan_in_a_data_folder_brings_its_boxes(scan: Scan, rooms_data: Path, 
 def test_a_scan_of_ones_own_is_given_proposals(talkative_checkpoint: Path, alone: Path) -> None:
     scan = Scan(talkative_checkpoint, alone)
     np.testing.assert_array_equal(scan.boxes, propose(scan.scene))
-    assert len(scan.boxes) > 0 and scan.boxes_from == "proposals"
+    assert len(scan.boxes) > 0 and scan.boxes_from == "own"
     places = {tuple(box) for box in scan.boxes}
     assert {tuple(one.box) for one in scan.find("a chair")} <= places
 

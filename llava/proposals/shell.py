@@ -107,7 +107,7 @@ def _layers(values: np.ndarray) -> tuple[np.ndarray, float]:
     """Counts of values in layers, three layers wide, and where the first layer starts."""
     start = float(values.min())
     counts = np.bincount(((values - start) / LAYER).astype(int))
-    return np.convolve(counts, (1, 1, 1), "same"), start
+    return np.convolve(counts, (1, 1, 1))[1:-1], start  # "same" would be longer than one or two layers
 
 
 def _refined(values: np.ndarray, near: float) -> float:

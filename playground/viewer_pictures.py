@@ -1,7 +1,7 @@
 """Take the README's pictures of `llava view` with a headless Chromium (minutes: without a GPU it draws slowly).
 
-    python playground/viewer_pictures.py data-rooms-560/scannet/posed_images/scene0507_00 checkpoints/rooms \
-        --find "the brown table between the yellow stool and the white stool" --ask "What is the black plastic object?"
+    python playground/viewer_pictures.py data-rooms-560/scannet/posed_images/scene0511_00 checkpoints/rooms \
+        --find "the yellow chair beside the window" --ask "Which material is the chair made of?"
 
 Needs `pip install playwright` and Chromium (`sh scripts/setup.sh --dev`).
 """
@@ -57,6 +57,7 @@ def take(
             page.locator(f"[data-turn='{number}'][data-state='answered']").wait_for()
         save(page, out / "viewer.jpg")
         page.get_by_role("checkbox").last.click()  # the cells
+        page.mouse.move(20, 20)  # away from the hint
         save(page, out / "viewer-cells.jpg")
         browser.close()
     viewer.close()

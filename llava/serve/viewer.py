@@ -31,6 +31,7 @@ PANEL_WIDTH = 380  # pixels
 PICTURE_WIDTH = 320  # pixels of a frame's picture in the scene
 FRUSTUM = 0.22  # scale of the chosen frames' cameras
 FOV = np.radians(50)
+AROUND = 0.06  # metres by which an answer's box is drawn larger, so that its edges do not drown in the points
 CLICK = 2.0  # voxels: how near to a point a click has to pass
 
 
@@ -262,15 +263,16 @@ class Viewer:
                 self._drawn += [ball, text]
 
     def _draw_box(self, rank: int, box: np.ndarray, label: str) -> list[viser.SceneNodeHandle]:
+        box = box + (0, 0, 0, AROUND, AROUND, AROUND)
         scene, color, top = self.server.scene, color_of(rank), box[:3] + (0, 0, box[5] / 2 + 0.08)
         return [
-            scene.add_line_segments(f"/answer/{rank}/edges", shapes.box_edges(box[None]), color, thickness=0.025),
+            scene.add_line_segments(f"/answer/{rank}/edges", shapes.box_edges(box[None]), color, thickness=0.035),
             scene.add_box(
                 f"/answer/{rank}/body",
                 color,
                 box[3:],
                 position=box[:3],
-                opacity=0.18,
+                opacity=0.3,
                 side="double",
                 cast_shadow=False,
                 receive_shadow=False,

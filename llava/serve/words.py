@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from llava.types import Scene
 
 FAINT = "opacity:.62"
-BOXES_FROM = {"pred": "a detector's", "gt": "the true ones", "proposals": "own proposals"}
+BOXES_FROM = {"pred": "a detector's", "gt": "the true ones", "own": "own proposals"}
 WAITING = {"waiting": "waiting for the questions before it …", "thinking": "thinking …"}
 
 
@@ -59,6 +59,6 @@ def turn_html(turn: Turn) -> str:
     )
 
 
-def short(text: str, most: int = 48) -> str:
+def short(text: str, most: int = 36) -> str:
     """The text, cut to what fits on a label in the scene."""
     return text if len(text) <= most else text[: most - 1].rstrip() + "…"

@@ -110,4 +110,4 @@ def test_what_others_wrote_cannot_become_markup() -> None:
 
 def test_labels_are_short() -> None:
     assert short("a chair") == "a chair"
-    assert short("a very long description " * 9).endswith("…") and len(short("x" * 99)) == 48
+    assert short("a very long description " * 9).endswith("…") and len(short("x" * 99)) == 36

@@ -373,6 +373,7 @@ VERBS = (
     Verb("find", scan_verbs.find),
     Verb("describe", scan_verbs.describe),
     Verb("chat", scan_verbs.chat),
+    Verb("view", scan_verbs.view),
     Verb("export", export),
     Verb("cache clear", cache_clear),  # before `cache`: the first that fits is taken
     Verb("cache", cache),

@@ -71,7 +71,7 @@ class Scan:
         self.checkpoint, self.folder = Path(checkpoint), Path(scene)
         self._answerer, self.recipe = load_checkpoint(self.checkpoint)
         looked = look(self.recipe, strategy, frames)
-        self._opened = _open(self.folder)
+        self._opened = open_settled(self.folder)
         self.scene, selection = self._opened.scene, self._opened.selection
         threads = os.cpu_count() or 1
         self.chosen = sample(self.scene, looked.strategy, looked.max_frames, selection, threads=threads)
@@ -202,7 +202,7 @@ def check_words(text: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Opened:
+class Opened:
     """A scene as models expect it, upright, walls on the axes and floor at 0, and what it brings."""
 
     scene: Scene
@@ -210,7 +210,7 @@ class _Opened:
     selection: dict[str, Any] | None = None  # of frames, made beforehand
 
 
-def _open(folder: Path) -> _Opened:
+def open_settled(folder: Path) -> Opened:
     """A scan of one's own is turned upright and settled.
 
     A scene of a prepared data folder that brings boxes, a detector's or else the true ones, stands in their world, and
@@ -223,8 +223,8 @@ def _open(folder: Path) -> _Opened:
         if brought is not None and read_align(data, place.name) is not None:
             path = data / "metadata" / "scannet_select_frames.json"
             selection = read_selection(path).get(name) if path.exists() else None
-            return _Opened(read_data_scene(data, name), brought, selection)
-    return _Opened(settle(upright(open_scene(folder))))
+            return Opened(read_data_scene(data, name), brought, selection)
+    return Opened(settle(upright(open_scene(folder))))
 
 
 def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:

@@ -1,4 +1,4 @@
-"""The commands about one scan: ask, find, describe, chat. What is heavy is imported when one runs, as in `cli`."""
+"""The commands about one scan: ask, find, describe, chat, view. What is heavy is imported when one runs."""
 
 from __future__ import annotations
 
@@ -123,6 +123,30 @@ def chat(
         talk(_open(checkpoint, scene, strategy, frames), out)
     except KeyboardInterrupt:
         sys.exit(130)  # as shells say that somebody stopped it
+
+
+def view(
+    scene: Path,
+    ckpt: Path | None = None,
+    port: int = 8080,
+    host: str = "127.0.0.1",
+    strategy: str | None = None,
+    frames: int | None = None,
+) -> None:
+    """Show a capture in the browser: points, chosen frames, boxes; with a checkpoint, ask it there.
+
+    Args:
+        scene: a capture folder.
+        ckpt: folder made by `llava train`; without one the scan alone is shown.
+        port: where the page is; 0: any port that is free.
+        host: address to listen at. Others can open the page only with theirs, e.g. 0.0.0.0; nothing asks for a
+            password.
+        strategy: frame sampling; default: as in training, without a checkpoint mc.
+        frames: at most so many; default: as in training, without a checkpoint 8.
+    """
+    from llava.serve.start import view as show
+
+    show(scene, ckpt, host, port, strategy, frames)
 
 
 def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | None) -> Scan:

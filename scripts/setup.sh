@@ -3,20 +3,14 @@
 # libraries that Open3D loads. Every other script calls this one first; when nothing has changed
 # since the last time it returns at once.
 #
-#   sh scripts/setup.sh
+#   sh scripts/setup.sh          what working with the project needs
+#   sh scripts/setup.sh --dev    and what only its tests need: Chromium, to look at the viewer's page
 #
 # Environment: PYTHON  the interpreter to build .venv with (default: python3.11, else python3)
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$root"
-
-stamp=.venv/.setup-stamp
-# The folder counts too: the commands inside a moved .venv still point at its old place.
-want="$(cat pyproject.toml constraints.txt | cksum) $root"
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/python -c '' 2>/dev/null; then
-    exit 0
-fi
 
 say() { printf 'setup: %s\n' "$*"; }
 fail() {
@@ -38,6 +32,22 @@ install_debian() {
     apt-get update -qq >/dev/null || say "apt-get update failed; trying with the package lists that are here"
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null || fail "apt-get could not install: $*"
 }
+
+# The browser of the viewer's test; without one that test skips, so nothing ends for the lack of it.
+install_chromium() {
+    for browser in chromium chromium-browser google-chrome; do
+        if command -v "$browser" >/dev/null 2>&1; then return; fi
+    done
+    (install_debian "no Chromium was found, for the test of the viewer's page" chromium) || say "going on without"
+}
+
+if [ "${1:-}" = --dev ]; then install_chromium; fi
+stamp=.venv/.setup-stamp
+# The folder counts too: the commands inside a moved .venv still point at its old place.
+want="$(cat pyproject.toml constraints.txt | cksum) $root"
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/python -c '' 2>/dev/null; then
+    exit 0
+fi
 
 # usable PYTHON: it runs and is new enough.
 usable() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }

@@ -6,7 +6,7 @@
 set -eu
 
 cd -- "$(dirname -- "$0")/.."
-sh scripts/setup.sh
+sh scripts/setup.sh --dev
 PATH="$PWD/.venv/bin:$PATH"
 export PATH
 # One thread a process: two processes of one thread are faster here than one of two.

@@ -98,7 +98,7 @@ def test_packs_that_make_no_step_are_refused(packs_learning: ModuleType, tmp_pat
         packs_learning.main(tmp_path, ks=(1, 3), questions=16)
 
 
-@pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "sampling"])
+@pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "proposals", "sampling"])
 def test_its_help_says_what_it_does(arms: ModuleType, name: str, capsys: pytest.CaptureFixture) -> None:
     module = importlib.import_module(name)
     with pytest.raises(SystemExit) as stopped:

@@ -145,7 +145,7 @@ def test_a_script_tells_without_a_traceback(tmp_path: Path) -> None:
     assert done.stderr.startswith("packs_learning.py: a step of 16 questions cannot be made of packs of (3,)")
 
 
-@pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "sampling"])
+@pytest.mark.parametrize("name", ["packs_learning", "position_encoding", "proposals", "sampling"])
 def test_its_help_says_what_it_does(arms: ModuleType, name: str, capsys: pytest.CaptureFixture) -> None:
     module = importlib.import_module(name)
     with pytest.raises(SystemExit) as stopped:

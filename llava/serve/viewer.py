@@ -29,6 +29,7 @@ PLACE = color_of(0)
 PATH = (150, 150, 160)
 PANEL_WIDTH = 380  # pixels
 PICTURE_WIDTH = 320  # pixels of a frame's picture in the scene
+CLUTTER = 40  # boxes; more than these are not shown unless one wants them
 FRUSTUM = 0.22  # scale of the chosen frames' cameras
 FOV = np.radians(50)
 AROUND = 0.06  # metres by which an answer's box is drawn larger, so that its edges do not drown in the points
@@ -126,6 +127,7 @@ class Viewer:
             self._add_switch(
                 f"Proposals ({len(self.scan.boxes)})",
                 scene.add_line_segments("/proposals", edges, PROPOSAL, thickness=0.008),
+                on=len(self.scan.boxes) <= CLUTTER,
             )
         self._add_cells_switch()
 

@@ -22,9 +22,9 @@ class PretrainConfig:
     terse: float = 0.3  # share of these, the first ones, that ask the simplest questions about boards of words
     boards: float = 0.5  # share of these, those included, that show words on a board; the others show told pictures
     told: float = 0.3  # share of the packs of pictures that tell the words of each patch; falls to 0
-    room_packs: int = 10000  # packs behind those of pictures, some of which tell a room in words
-    layouts: float = 0.5  # share of these that do, and ask as the benchmarks do; the others show pictures
-    told_rooms: int = 2500  # rooms told so
+    room_packs: int = 24000  # packs behind those of pictures, some of which tell a room in words
+    layouts: float = 0.6  # share of these that do, and ask as the benchmarks do; the others show pictures
+    told_rooms: int = 4000  # rooms told so
     posters: float = 0.67  # share of packs whose pictures have places
     lookups: float = 0.5  # share of those that only ask what lies at a place, many times over
     centers: float = 0.3  # share of told rooms that only ask what stands where

@@ -116,7 +116,10 @@ class ImagePacks(Dataset):
         if rng.random() < self.config.centers:
             return scene, things_at_places(room, rng)
         samples = benchmark_samples(index)
-        return scene, [samples[i] for i in rng.permutation(len(samples))[: self.questions]]
+        kinds = [sample.meta["kind"] for sample in samples]
+        share = np.array([1 / kinds.count(kind) for kind in kinds])  # each benchmark as often as the others
+        count = min(self.questions, len(samples))
+        return scene, [samples[i] for i in rng.choice(len(samples), count, replace=False, p=share / share.sum())]
 
     def _tell(self, scene: SceneInputs, shown: Posters, told: bool = True) -> None:
         words = word_ids(shown.items, self.tokenizer)[shown.patches]

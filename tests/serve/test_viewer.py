@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
@@ -176,8 +177,14 @@ def test_a_taken_port_is_told_before_any_work(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_the_command_politely(scan_folder: Path) -> None:
     command = [sys.executable, "-m", "llava.cli", "view", str(scan_folder), "--port", "0"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout.readline().startswith("open http://127.0.0.1:")
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=PATIENCE)
+    # What a shell starts in the background ignores SIGINT, and so would what it starts.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, preexec_fn=listen) as running:
+        try:
+            assert running.stdout.readline().startswith("open http://127.0.0.1:")
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=PATIENCE)
+        finally:
+            running.kill()
     assert (running.returncode, out.strip(), err) == (0, "ended", "")

@@ -14,7 +14,7 @@ import numpy as np
 
 from llava.captures.conventions import ROOM_DEPTH, TOO_FAR, Reading, better, readings
 from llava.captures.overlap import Agreement, Geometry, thinned, thinned_intrinsics
-from llava.captures.pixels import load_color, load_depth, scene_voxels
+from llava.captures.pixels import load_color, load_depth, scene_voxels, some_frames
 from llava.captures.telling import COUNTS, length, view
 from llava.captures.upright import SURE, Floor, find_floor
 from llava.geometry.camera import unproject
@@ -103,7 +103,7 @@ def check(scene: Scene) -> Check:
 
 def _decoded(scene: Scene) -> tuple[Scene, int, Geometry]:
     """The scene with those frames, at most ``MOST_FRAMES``, whose images decode; how many were tried; what they saw."""
-    tried = np.unique(np.linspace(0, len(scene.frames) - 1, min(len(scene.frames), MOST_FRAMES), dtype=int)).tolist()
+    tried = some_frames(scene, MOST_FRAMES)
     frames, depths, dropped = [], [], list(scene.dropped)
     step = 1
     for index in tried:

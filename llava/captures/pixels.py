@@ -43,6 +43,11 @@ def _metres(scene: Scene, raw: np.ndarray) -> np.ndarray:
     return depth
 
 
+def some_frames(scene: Scene, most: int) -> list[int]:
+    """Indices of at most so many frames, evenly spread over the capture."""
+    return np.linspace(0, len(scene.frames) - 1, min(len(scene.frames), most), dtype=int).tolist()
+
+
 def load_views(scene: Scene, indices: Sequence[int], size: int) -> Views:
     """The frames at ``indices`` as squares of ``size`` pixels with the world position of each pixel.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from llava.captures.pixels import load_depth
+from llava.captures.pixels import load_depth, some_frames
 from llava.geometry.camera import unproject
 from llava.types import Scene
 
@@ -23,11 +23,10 @@ class Surface(NamedTuple):
 
 def surface(scene: Scene) -> Surface:
     """Points and normals from neighbouring measured pixels. ValueError: a depth image cannot be decoded."""
-    count = min(len(scene.frames), MOST_FRAMES)
     step = max(1, scene.depth_size[1] // GRID_ROWS)
     rows, cols = np.arange(0, scene.depth_size[1], step), np.arange(0, scene.depth_size[0], step)
     all_points, all_normals = [np.zeros((0, 3))], [np.zeros((0, 3))]
-    for index in np.unique(np.linspace(0, len(scene.frames) - 1, count, dtype=int)).tolist():
+    for index in some_frames(scene, MOST_FRAMES):
         pose = scene.frames[index].pose
         depth = load_depth(scene, index, rows, cols)
         points = unproject(depth, scene.depth_intrinsics, pose, rows, cols).astype(np.float64)

@@ -11,11 +11,10 @@ from PIL import Image
 
 from llava.captures.check import Check
 from llava.captures.conventions import AS_READ, TOO_FAR, better
-from llava.captures.pixels import load_color, load_depth
+from llava.captures.pixels import load_color, load_depth, some_frames
 from llava.captures.telling import length
 from llava.frames.floor_map import floor_map
 from llava.frames.picture import FAINT, INK, PAPER
-from llava.frames.sampling import uniform_indices
 
 if TYPE_CHECKING:  # matplotlib takes half a second to import
     from matplotlib.axes import Axes
@@ -69,13 +68,12 @@ def _draw_strip(figure: Figure, found: Check) -> None:
     from matplotlib import colormaps
 
     scene = found.scene
-    chosen = uniform_indices(len(scene.frames), min(STRIP_FRAMES, len(scene.frames)))
     near, middle, far = found.depth_range
     left, top, width, height = 0.015, 0.885, 0.60, 0.40
     aspect = scene.depth_size[1] / scene.depth_size[0]
     wide = min(width / STRIP_FRAMES, height / 2 / aspect * 9 / 16)
     tall = wide * aspect * 16 / 9
-    for place, index in enumerate(chosen):
+    for place, index in enumerate(some_frames(scene, STRIP_FRAMES)):
         depth = load_depth(scene, index)
         shown = colormaps["turbo"](np.clip((depth - near) / max(far - near, 1e-6), 0, 1))[..., :3]
         shown[depth == 0] = 1
@@ -159,7 +157,7 @@ def _draw_map(axes: Axes, found: Check) -> None:
         axes.text(0.5, 0.5, f"no map: this would be {widest:,.0f} m wide", ha="center", color=FAINT, fontsize=12)
         axes.set_axis_off()
         return
-    some = uniform_indices(len(scene.frames), min(MAP_FRAMES, len(scene.frames)))
+    some = some_frames(scene, MAP_FRAMES)
     part = replace(scene, frames=tuple(scene.frames[index] for index in some))
     made = floor_map(part, range(len(some)), [found.voxels[index] for index in some])
     axes.imshow(made.image, extent=made.extent, origin="lower", interpolation="antialiased")

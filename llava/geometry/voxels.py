@@ -12,6 +12,7 @@ from llava.geometry.boxes import bounds
 VOXEL_SIZE = 0.1  # metres
 KEY_BITS = 21  # an axis of a voxel key: +-104 km at 0.1 m
 MOST_CELLS = 2**24  # of the box that `voxel_keys` marks: 167 m x 10 m x 10 m at 0.1 m, 16 MiB
+FEW_POINTS = 200_000  # that `VoxelSums` brings into its sums at once
 UNION_SETS = 64  # brought together at a time: bounds the memory that the union of many sets takes
 
 
@@ -57,6 +58,58 @@ def unpack_keys(keys: np.ndarray) -> np.ndarray:
     mask = 2**KEY_BITS - 1
     shifted = np.stack([keys >> 2 * KEY_BITS, (keys >> KEY_BITS) & mask, keys & mask], axis=-1)
     return shifted - 2 ** (KEY_BITS - 1)
+
+
+class VoxelSums:
+    """Sums over the points of each voxel, in memory that is bounded however many points come.
+
+    Points are added some at a time; where there are too many voxels, all grow, and what was summed moves along with
+    its mean position.
+    """
+
+    def __init__(self, voxel_size: float, values: int, most: int, growth: float = 2.0) -> None:
+        """Nothing yet.
+
+        Args:
+            voxel_size: metres, to begin with.
+            values: how many numbers a point has beside its position.
+            most: voxels.
+            growth: by which voxels grow where there would be more.
+        """
+        self.voxel_size, self.most, self.growth = voxel_size, most, growth
+        self._keys = np.zeros(0, np.int64)  # sorted
+        self._sums = np.zeros((0, 4 + values))  # weight, then weighted: position, values
+        self._new: list[tuple[np.ndarray, np.ndarray]] = []  # points and what is to be summed, not yet in the sums
+
+    def add(self, points: np.ndarray, weight: np.ndarray, values: np.ndarray) -> None:
+        """Points (p, 3) in metres, how much each counts (p, 1), and their values (p, v)."""
+        self._new.append((points, np.concatenate([weight, points * weight, values * weight], axis=1)))
+        # As much again as there is: each merge sorts all, and so few are needed.
+        if sum(len(some) for some, _ in self._new) > max(FEW_POINTS, len(self._keys)):
+            self._settle()
+
+    def means(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of each voxel the weight (k,), and the weighted means of its points (k, 3) and of their values (k, v)."""
+        self._settle()
+        means = self._sums[:, 1:] / self._sums[:, :1]
+        return self._sums[:, 0], means[:, :3], means[:, 3:]
+
+    def _settle(self) -> None:
+        """Bring what was added into the sums."""
+        keys = [pack_keys(np.floor(points / self.voxel_size)) for points, _ in self._new]
+        self._merge([self._keys, *keys], [self._sums, *(sums for _, sums in self._new)])
+        self._new = []
+        while len(self._keys) > self.most:
+            self.voxel_size *= self.growth
+            middle = self._sums[:, 1:4] / self._sums[:, :1]
+            self._merge([pack_keys(np.floor(middle / self.voxel_size))], [self._sums])
+
+    def _merge(self, keys: list[np.ndarray], sums: list[np.ndarray]) -> None:
+        found, values = np.concatenate(keys), np.concatenate(sums)
+        order = np.argsort(found, kind="stable")
+        found = found[order]
+        starts = np.flatnonzero(np.diff(found, prepend=-1))
+        self._keys, self._sums = found[starts], np.add.reduceat(values[order], starts) if len(starts) else values
 
 
 def patch_coords(coords: np.ndarray, valid: np.ndarray | None, cells: int, cell: int) -> tuple[np.ndarray, np.ndarray]:

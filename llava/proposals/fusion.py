@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from llava.captures.pixels import load_color, load_depth
+from llava.captures.pixels import load_color, load_depth, some_frames
 from llava.geometry.camera import unproject
-from llava.geometry.voxels import pack_keys
+from llava.geometry.voxels import VoxelSums, pack_keys
 from llava.types import Scene
 
 VOXEL = 0.025  # metres, unless the scene is too large for it
 MOST_VOXELS = 600_000  # voxels are made twice as large where there would be more: bounds memory and time
-FEW_POINTS = 200_000  # of some frames, that are summed at once
 MOST_FRAMES = 240  # read of a long video, evenly spread
 BAND_POINTS = 2**15  # that are smoothed at a time
 COLUMNS = 256  # of a depth image that are read; more are thinned out
@@ -35,41 +34,6 @@ class Cloud:
     voxel: float  # metres, the side of the grid's cells
 
 
-class _Grid:
-    """Sums over the points of each voxel, sorted by key."""
-
-    def __init__(self) -> None:
-        self.voxel = VOXEL
-        self.keys = np.zeros(0, np.int64)
-        self.sums = np.zeros((0, 11))  # weight, then weighted: position, colour, direction to the camera, depth
-        self._new: list[tuple[np.ndarray, np.ndarray]] = []  # points with their values, not yet in the sums
-
-    def add(self, points: np.ndarray, rest: np.ndarray) -> None:
-        """Points (p, 3) with (p, 8) what is summed beside their position, weight first."""
-        weight = rest[:, :1]
-        self._new.append((points, np.concatenate([weight, points * weight, rest[:, 1:] * weight], axis=1)))
-        # As much again as there is: each merge sorts all, and so few are needed.
-        if sum(len(some) for some, _ in self._new) > max(FEW_POINTS, len(self.keys)):
-            self.settle()
-
-    def settle(self) -> None:
-        """Bring what was added into the sums."""
-        keys = [pack_keys(np.floor(points / self.voxel)) for points, _ in self._new]
-        self._merge([self.keys, *keys], [self.sums, *(values for _, values in self._new)])
-        self._new = []
-        while len(self.keys) > MOST_VOXELS:
-            self.voxel *= 2
-            middle = self.sums[:, 1:4] / self.sums[:, :1]
-            self._merge([pack_keys(np.floor(middle / self.voxel))], [self.sums])
-
-    def _merge(self, keys: list[np.ndarray], sums: list[np.ndarray]) -> None:
-        found, values = np.concatenate(keys), np.concatenate(sums)
-        order = np.argsort(found, kind="stable")
-        found = found[order]
-        starts = np.flatnonzero(np.diff(found, prepend=-1))
-        self.keys, self.sums = found[starts], np.add.reduceat(values[order], starts) if len(starts) else values
-
-
 def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
     """The surface that some frames saw, or that (at most ``MOST_FRAMES`` of) all did.
 
@@ -78,21 +42,17 @@ def fuse(scene: Scene, indices: Sequence[int] | None = None) -> Cloud:
 
     ValueError: a file cannot be decoded.
     """
-    if indices is None:
-        count = min(len(scene.frames), MOST_FRAMES)
-        indices = np.unique(np.linspace(0, len(scene.frames) - 1, count).round().astype(int)).tolist()
-    grid = _Grid()
-    for index in indices:
-        grid.add(*_surface(scene, index))
-    grid.settle()
-    if len(grid.keys) < NEIGHBOURS:
-        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), np.zeros(0), grid.voxel)
-    weight, sums = grid.sums[:, :1], grid.sums[:, 1:] / grid.sums[:, :1]
-    return _smoothed(sums[:, :3], sums[:, 6:9], sums[:, [3, 4, 5, 9]], weight[:, 0], grid.voxel)
+    sums = VoxelSums(VOXEL, values=7, most=MOST_VOXELS)
+    for index in some_frames(scene, MOST_FRAMES) if indices is None else indices:
+        sums.add(*_surface(scene, index))
+    weight, points, values = sums.means()
+    if len(points) < NEIGHBOURS:
+        return Cloud(*(np.zeros((0, 3)) for _ in range(3)), np.zeros(0), sums.voxel_size)
+    return _smoothed(points, values[:, 3:6], values[:, [0, 1, 2, 6]], weight, sums.voxel_size)
 
 
-def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measured points (p, 3) of a frame and (p, 8): weight, colour, unit vector to the camera, depth."""
+def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Measured points (p, 3) of a frame, their weight (p, 1), and (p, 7): colour, unit vector to the camera, depth."""
     width, height = scene.depth_size
     step = max(1, width // COLUMNS)
     rows, cols = np.arange(0, height, step), np.arange(0, width, step)
@@ -105,7 +65,7 @@ def _surface(scene: Scene, index: int) -> tuple[np.ndarray, np.ndarray]:
     towards = pose[:3, 3] - points
     towards /= np.linalg.norm(towards, axis=1, keepdims=True)
     away = depth[known][:, None].astype(np.float64)
-    return points, np.concatenate([away**-2, color, towards, away], axis=1)
+    return points, away**-2, np.concatenate([color, towards, away], axis=1)
 
 
 def _held(depth: np.ndarray) -> np.ndarray:

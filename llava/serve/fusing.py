@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from llava.captures.pixels import load_color, load_depth
+from llava.captures.pixels import load_color, load_depth, some_frames
 from llava.geometry.camera import unproject
-from llava.geometry.voxels import pack_keys
+from llava.geometry.voxels import VoxelSums
 from llava.types import Scene
 
 MOST_FRAMES = 300  # fused, evenly spread over the capture: what a person sees is complete long before
@@ -42,23 +42,19 @@ def fuse(scene: Scene, most_points: int = MOST_POINTS, most_frames: int = MOST_F
 
     ValueError: a file cannot be decoded, or there is no measured depth in any frame.
     """
-    count = min(len(scene.frames), most_frames)
-    indices = np.unique(np.linspace(0, len(scene.frames) - 1, count, dtype=int)).tolist()
+    indices = some_frames(scene, most_frames)
     width, height = scene.depth_size
     step = max(1, int(np.ceil(np.sqrt(len(indices) * width * height / MOST_SAMPLES))))
-    size, sums = VOXEL_SIZE, np.zeros((0, 7))
+    sums = VoxelSums(VOXEL_SIZE, values=3, most=most_points, growth=COARSER)
     with ThreadPoolExecutor(min(TOGETHER, os.cpu_count() or 1)) as pool:
         for start in range(0, len(indices), TOGETHER):
             group = indices[start : start + TOGETHER]
-            seen = pool.map(lambda index, size=size: _voxel_sums(_samples(scene, index, step), size), group)
-            sums = _voxel_sums(np.concatenate([sums, *seen]), size)
-            while len(sums) > most_points:
-                size *= COARSER
-                sums = _voxel_sums(sums, size)
-    if len(sums) == 0:
+            for points, colors in pool.map(lambda index: _samples(scene, index, step), group):
+                sums.add(points, np.ones((len(points), 1)), colors)
+    _, points, colors = sums.means()
+    if len(points) == 0:
         raise ValueError(f"scene {scene.name} has no measured depth in any frame: there are no points to show")
-    means = sums[:, :6] / sums[:, 6:]
-    return Cloud(means[:, :3].astype(np.float32), np.rint(means[:, 3:]).astype(np.uint8), size, len(indices))
+    return Cloud(points.astype(np.float32), np.rint(colors).astype(np.uint8), sums.voxel_size, len(indices))
 
 
 def pick(points: np.ndarray, origin: Sequence[float], direction: Sequence[float], radius: float) -> np.ndarray | None:
@@ -71,15 +67,15 @@ def pick(points: np.ndarray, origin: Sequence[float], direction: Sequence[float]
     return points[hit[np.argmin(along[hit])]] if len(hit) else None
 
 
-def _samples(scene: Scene, index: int, step: int) -> np.ndarray:
-    """(p, 7) of every ``step``-th pixel of a frame that has depth: x y z in metres, r g b, and a count of one."""
+def _samples(scene: Scene, index: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points (p, 3) float64 metres, world, and colours (p, 3) of every ``step``-th pixel of a frame that has depth."""
     width, height = scene.depth_size
     rows, cols = np.arange(0, height, step), np.arange(0, width, step)
     depth = load_depth(scene, index, rows, cols)
     colors = load_color(scene, index).resize((len(cols), len(rows)), Image.Resampling.NEAREST)
     points = unproject(depth, scene.depth_intrinsics, scene.frames[index].pose, rows, cols)
     keep = (depth > 0) & ~_mixed(depth)
-    return np.concatenate([points[keep], np.asarray(colors)[keep], np.ones((keep.sum(), 1))], axis=1)
+    return points[keep].astype(np.float64), np.asarray(colors)[keep]
 
 
 def _mixed(depth: np.ndarray) -> np.ndarray:
@@ -92,12 +88,3 @@ def _mixed(depth: np.ndarray) -> np.ndarray:
         (mixed[1:] if axis == 0 else mixed[:, 1:])[jump] = True
         (mixed[:-1] if axis == 0 else mixed[:, :-1])[jump] = True
     return mixed
-
-
-def _voxel_sums(sums: np.ndarray, size: float) -> np.ndarray:
-    """Rows of sums (p, 7) added up by the voxel of ``size`` that their mean position lies in, (k, 7) float64."""
-    keys = pack_keys(np.floor(sums[:, :3] / sums[:, 6:] / size))
-    order = np.argsort(keys)
-    keys = keys[order]
-    voxel = np.cumsum(np.concatenate([[0], keys[1:] != keys[:-1]]))[: len(keys)].astype(np.intp)
-    return np.stack([np.bincount(voxel, weights=column[order]) for column in sums.T], axis=1).reshape(-1, 7)

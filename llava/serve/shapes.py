@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from llava.captures.pixels import some_frames
 from llava.geometry.boxes import corners
 from llava.report.pictures import EDGES
 
@@ -36,8 +37,7 @@ def box_edges(boxes: np.ndarray) -> np.ndarray:
 
 def path_segments(scene: Scene, most: int = MOST_STOPS) -> np.ndarray:
     """The camera's way from frame to frame as segments (s, 2, 3), metres; of long captures evenly thinned out."""
-    kept = np.unique(np.linspace(0, len(scene.frames) - 1, min(len(scene.frames), most), dtype=int))
-    stops = np.stack([scene.frames[index].pose[:3, 3] for index in kept]).astype(np.float32)
+    stops = np.stack([scene.frames[index].pose[:3, 3] for index in some_frames(scene, most)]).astype(np.float32)
     return np.stack([stops[:-1], stops[1:]], axis=1)
 
 

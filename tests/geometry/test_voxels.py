@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from llava.geometry.boxes import contains
+from llava.geometry import voxels
 from llava.geometry.voxels import (
     UNION_SETS,
+    VoxelSums,
     max_coverage,
     object_masks,
     pack_keys,
@@ -152,3 +154,33 @@ def test_the_union_of_many_sets() -> None:
 def test_ties_go_to_the_earlier_set() -> None:
     voxels = [np.array(v) for v in ([1, 2], [5, 6, 7], [8, 9, 10], [1, 2])]
     assert max_coverage(voxels, 4) == ([1, 2, 0, 3], [3, 3, 2, 0])
+
+
+@pytest.mark.parametrize("at_once", [1, 30, 10_000])
+def test_means_of_voxels_are_those_of_all_their_points(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(voxels, "FEW_POINTS", at_once)
+    rng = np.random.default_rng(0)
+    points, weight, values = rng.normal(size=(300, 3)), rng.uniform(0.1, 2, (300, 1)), rng.normal(size=(300, 2))
+    sums = VoxelSums(0.5, values=2, most=300)
+    for start in range(0, 300, 20):
+        some = slice(start, start + 20)
+        sums.add(points[some], weight[some], values[some])
+    found = sums.means()
+    keys = pack_keys(np.floor(points / 0.5))
+    assert 1 < len(found[0]) < 300
+    for at, key in enumerate(np.unique(keys)):
+        inside = keys == key
+        np.testing.assert_allclose(found[0][at], weight[inside].sum())
+        np.testing.assert_allclose(found[1][at], np.average(points[inside], axis=0, weights=weight[inside, 0]))
+        np.testing.assert_allclose(found[2][at], np.average(values[inside], axis=0, weights=weight[inside, 0]))
+
+
+def test_voxels_grow_where_they_would_be_too_many_and_lose_nothing() -> None:
+    points = np.random.default_rng(0).uniform(-1, 1, (500, 3))
+    sums = VoxelSums(0.01, values=1, most=40, growth=1.5)
+    sums.add(points, np.ones((500, 1)), points[:, :1])
+    weight, middles, values = sums.means()
+    assert 40 / 1.5**3 / 2 < len(weight) <= 40 and sums.voxel_size > 0.01
+    assert weight.sum() == 500
+    np.testing.assert_allclose(weight @ middles / 500, points.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(values[:, 0], middles[:, 0], atol=1e-12)

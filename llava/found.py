@@ -139,12 +139,17 @@ def write_mesh(path: Path, vertices: np.ndarray, faces: np.ndarray, colors: np.n
     PlyData(elements, byte_order="<").write(str(path))
 
 
-def told(scan: Scan, found: Sequence[Found]) -> str:
-    """What was found in words, a line each."""
+def nothing(scan: Scan) -> str:
+    """Why a search found nothing, in words."""
     if len(scan.boxes) == 0:
         return "no object was made out in the scan, so that there is nothing to choose from"
+    return "nothing in the scan is like that"
+
+
+def told(scan: Scan, found: Sequence[Found]) -> str:
+    """What was found in words, a line each."""
     if not found:
-        return "nothing in the scan is like that"
+        return nothing(scan)
     lines = []
     for number, one in enumerate(found, start=1):
         sides = " x ".join(f"{side:.2f}" for side in one.box[3:])

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from llava.captures import arkit
-from llava.captures.gather import Listed, check_intrinsics, gather
+from llava.captures.gather import Listed, check_intrinsics, gather, one_camera
 from llava.captures.trajectories import nearest, read_numbers
 from llava.geometry.camera import scale_intrinsics
 from llava.types import Dropped, Scene
@@ -66,7 +66,7 @@ def read(path: Path, scratch: Path) -> Scene:
         raise ValueError(f"{root} has no usable frame of {len(faulty)} ({faulty[0].name}: {faulty[0].reason})")
     sizes = [size for size, _ in found]
     size = max(set(sizes), key=sizes.count)
-    k, listed, others, refocused = arkit.one_camera(listed, [camera for _, camera in found], size)
+    k, listed, others, refocused = one_camera(listed, [camera for _, camera in found], size)
     gathered = gather(listed, np.eye(4), (*faulty, *others))
     k = check_intrinsics(k, size, root / "lowres_wide_intrinsics")
     return Scene(

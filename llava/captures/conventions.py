@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from llava.captures.overlap import Agreement, Geometry, agreement
-from llava.geometry.camera import invert_pose, scale_intrinsics
+from llava.geometry.camera import OPENGL_AXES, invert_pose, scale_intrinsics
 from llava.types import Scene
 
 AS_READ = "as it was read"
@@ -23,7 +23,6 @@ BETTER = 1.25  # times the score: less may be chance
 CLEARLY = 0.03  # more of the score: two readings that both fit nowhere are no better than each other
 UNITS = (1000.0, 4000.0, 5000.0, 10000.0)  # depth units per metre: most sensors, RealSense, TUM RGB-D, RealSense
 ODD_UNITS = (0.001, 0.1, 10.0, 1000.0)  # times the one that was taken
-OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])  # OpenCV's camera axes in OpenGL's, and back
 ROBOT = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])  # in x forward, y left, z up
 
 
@@ -73,8 +72,8 @@ def better(found: list[Reading]) -> Reading | None:
 def _poses(seen: Geometry) -> Iterator[tuple[str, Geometry]]:
     inverse = invert_pose(seen.poses)
     yield "poses are world-to-camera", replace(seen, poses=inverse)
-    yield "camera axes are OpenGL's (y up, z backward)", replace(seen, poses=seen.poses @ OPENGL)
-    yield "poses are world-to-camera, camera axes OpenGL's", replace(seen, poses=inverse @ OPENGL)
+    yield "camera axes are OpenGL's (y up, z backward)", replace(seen, poses=seen.poses @ OPENGL_AXES)
+    yield "poses are world-to-camera, camera axes OpenGL's", replace(seen, poses=inverse @ OPENGL_AXES)
     yield "camera axes are a robot's (x forward, y left, z up)", replace(seen, poses=seen.poses @ ROBOT)
     quaternions = Rotation.from_matrix(seen.poses[:, :3, :3]).as_quat()
     # A file's (w, x, y, z) that was taken for (x, y, z, w), and the reverse.

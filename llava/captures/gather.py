@@ -11,11 +11,13 @@ import numpy as np
 
 from llava.captures.images import color_size, depth_size
 from llava.geometry.camera import is_finite_pose, is_rigid_pose, scale_intrinsics
-from llava.types import Dropped, Frame
+from llava.types import Dropped, Frame, Scene
 
 INTRINSICS = "camera-intrinsics.txt"
 KINECT = (640, 480)  # (width, height)
 SAME_SHAPE = 0.02  # of the ratio of width to height; sizes are rounded
+OTHER_CAMERA = 0.03  # of the image's width
+REFOCUSED = 0.01  # of the image's width; 2 to 3 cm at 3 m
 CENTRE_TOLERANCE = 0.2  # of the image side; real principal points lie within a few per cent of the middle
 
 
@@ -38,18 +40,24 @@ class Gathered:
     depth_size: tuple[int, int]  # (width, height)
     dropped: tuple[Dropped, ...]
 
-    def color_intrinsics(self, depth_k: np.ndarray) -> np.ndarray:
-        """(3, 3) of the pictures where the depth is registered to them, with the intrinsics (3, 3) of the depth."""
-        return scale_intrinsics(depth_k, self.depth_size, self.color_size)
-
-    def unlike_shapes(self) -> tuple[str, ...]:
-        """The doubt about depth that should be registered to the pictures and cannot be, as their shapes differ."""
+    def registered(self, name: str, depth_k: np.ndarray, doubts: tuple[str, ...]) -> Scene:
+        """The scene of a capture whose depth is registered to its pictures, with the intrinsics (3, 3) of the depth."""
         (width, height), (across, down) = self.color_size, self.depth_size
-        if abs(width * down / (height * across) - 1) < SAME_SHAPE:
-            return ()
-        return (
-            f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, but "
-            "are laid over each other: register the depth to the colour when you record",
+        if abs(width * down / (height * across) - 1) >= SAME_SHAPE:
+            unlike = (
+                f"pictures of {width}x{height} and depth images of {across}x{down} pixels cannot show the same field, "
+                "but are laid over each other: register the depth to the colour when you record"
+            )
+            doubts = (*doubts, unlike)
+        return Scene(
+            name=name,
+            frames=self.frames,
+            color_size=self.color_size,
+            depth_size=self.depth_size,
+            color_intrinsics=scale_intrinsics(depth_k, self.depth_size, self.color_size),
+            depth_intrinsics=depth_k,
+            dropped=self.dropped,
+            doubts=doubts,
         )
 
 
@@ -101,6 +109,47 @@ def unreadable(error: OSError) -> str:
     """Why the system does not give a file, as the reason for which its frame is dropped."""
     name = Path(error.filename).name if error.filename else "a file"
     return f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read ({error.strerror})"
+
+
+def one_camera(
+    listed: Sequence[Listed], cameras: Sequence[np.ndarray], size: tuple[int, int]
+) -> tuple[np.ndarray, list[Listed], list[Dropped], tuple[str, ...]]:
+    """The one camera that a ``Scene`` has, in place of one a frame that focus and stabilisation move a little.
+
+    Args:
+        listed: the frames.
+        cameras: intrinsics (3, 3) of each.
+        size: (width, height) of the images that they are for.
+
+    Returns:
+        The median intrinsics (3, 3); the frames that they fit; those taken by another camera, or whose intrinsics are
+        none; and what is doubtful about the rest.
+
+    Raises:
+        ValueError: no frame has intrinsics.
+    """
+    ks = np.stack(cameras) if cameras else np.zeros((0, 3, 3))
+    usable = np.isfinite(ks).all(axis=(1, 2)) & (ks[:, 0, 0] > 0) & (ks[:, 1, 1] > 0)
+    if not usable.any():
+        raise ValueError(f"no frame of {len(listed)} has intrinsics with positive, finite focal lengths")
+    middle = np.median(ks[usable], axis=0)
+    corners = np.array([[0, 0], size]) - middle[:2, 2]
+    rays = corners / middle[[0, 1], [0, 1]]
+    moved = rays * ks[usable][:, None, [0, 1], [0, 1]] + ks[usable][:, None, :2, 2] - middle[:2, 2] - corners
+    off = np.full(len(ks), np.inf)  # by how much of the width a frame's own camera puts a corner elsewhere
+    off[usable] = np.abs(moved).max(axis=(1, 2)) / size[0]
+    kept, dropped = [], []
+    for entry, share in zip(listed, off, strict=True):
+        if share <= OTHER_CAMERA:
+            kept.append(entry)
+        else:
+            by = f"by {share:.0%} of the width" if np.isfinite(share) else "(they are no intrinsics)"
+            dropped.append(Dropped(entry.name, f"its intrinsics differ from most other frames' {by}"))
+    worst = off[off <= OTHER_CAMERA].max(initial=0)
+    doubt = (
+        f"the focus moved: one set of intrinsics stands for all frames, and is off by up to {worst:.1%} of the width"
+    )
+    return middle, kept, dropped, (doubt,) if worst > REFOCUSED else ()
 
 
 def read_matrix(path: Path) -> np.ndarray:

@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from llava.captures import arkit
-from llava.captures.gather import Listed, check_intrinsics, gather
+from llava.captures.gather import Listed, check_intrinsics, gather, one_camera
 from llava.captures.images import color_size
 from llava.fields import POSITIVE, SIZE, TEXT, Field, check_fields
-from llava.geometry.camera import is_rigid_pose, scale_intrinsics
+from llava.geometry.camera import OPENGL_AXES, is_rigid_pose, scale_intrinsics
 from llava.types import Dropped, Scene
 
 NAME = "Nerfstudio"
@@ -80,7 +80,7 @@ def read(path: Path, scratch: Path) -> Scene:
         raise ValueError(f"{file} has no usable frame of {len(faulty)} ({faulty[0].name}: {faulty[0].reason})")
     sizes = [size for size, _ in cameras]
     size = max(set(sizes), key=sizes.count)
-    k, listed, others, refocused = arkit.one_camera(listed, [camera for _, camera in cameras], size)
+    k, listed, others, refocused = one_camera(listed, [camera for _, camera in cameras], size)
     align = _applied(record, file)
     gathered = gather(listed, np.eye(4), (*faulty, *others))
     k = check_intrinsics(k, size, file)
@@ -153,7 +153,7 @@ def _listed(folder: Path, name: str, frame: dict[str, Any], metre: float) -> Lis
     pose[:3, 3] /= metre
     color = folder / frame["file_path"]
     found = next((each for ending in COLORS if (each := color.with_name(color.name + ending)).is_file()), color)
-    return Listed(name, found, folder / frame["depth_file_path"], pose @ arkit.OPENGL_CAMERA)
+    return Listed(name, found, folder / frame["depth_file_path"], pose @ OPENGL_AXES)
 
 
 def _camera(values: dict[str, Any], color: Path) -> tuple[tuple[int, int], np.ndarray]:

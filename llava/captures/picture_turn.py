@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from llava.captures.pixels import load_color
+from llava.captures.pixels import load_color, save_depth
 from llava.types import Frame, Scene
 
 LEAST = 0.5  # of gravity's length in the picture: a camera that looks more up or down has no upright side
@@ -45,7 +45,7 @@ def pictures_upright(scene: Scene, scratch: Path) -> Scene:
         color, depth = scratch / f"turned-{frame.name}.jpg", scratch / f"turned-{frame.name}.png"
         load_color(scene, index).transpose(CLOCKWISE[quarters]).save(color, quality=95)
         with Image.open(frame.depth) as image:
-            image.transpose(CLOCKWISE[quarters]).save(depth, compress_level=1)
+            save_depth(np.asarray(image.transpose(CLOCKWISE[quarters])), depth)
         return replace(frame, color=color, depth=depth, pose=frame.pose @ _camera_turn(quarters))
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:

@@ -14,6 +14,8 @@ from llava.geometry.voxels import VOXEL_SIZE, union, voxel_keys
 from llava.types import Scene, Views
 
 BAND_PIXELS = 2**15  # of a depth image become points at a time: few enough for memory and cache to be used again
+# What Pillow raises for damaged files, and for those that say they have hundreds of millions of pixels.
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 SHARP = 1024  # steps of whole 1024ths of a pixel are exact in the arithmetic of Pillow's resize
 
 
@@ -41,6 +43,11 @@ def _metres(scene: Scene, raw: np.ndarray) -> np.ndarray:
         if unknown != 0:
             depth[raw == unknown] = 0
     return depth
+
+
+def save_depth(raw: np.ndarray, path: Path) -> None:
+    """Write raw depth (H, W) uint16 as a PNG."""
+    Image.fromarray(raw).save(path, compress_level=1)  # 4 times faster for 10 % more bytes
 
 
 def some_frames(scene: Scene, most: int) -> list[int]:
@@ -136,7 +143,7 @@ def _decode(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             return image
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises for damaged files
+    except UNDECODABLE as error:
         raise ValueError(
             f"{path} cannot be decoded ({error}): restore the file, or delete it to drop the frame"
         ) from error

@@ -9,11 +9,13 @@ gravity-direction.txt                optional: where "down" points in the poses'
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from llava.captures.gather import Listed, find_intrinsics, gather
+from llava.geometry.camera import gravity_turn
 from llava.types import Scene
 
 NAME = "posed folder (7-Scenes)"
@@ -40,37 +42,12 @@ def read(path: Path, _scratch: Path) -> Scene:
     """
     gravity = path / GRAVITY
     known = gravity.is_file()
-    align = upright(_read_direction(gravity)) if known else np.eye(4)
+    align = gravity_turn(_read_direction(gravity)) if known else np.eye(4)
     names = sorted({file.name.split(".")[0] for file in path.glob(FRAME_FILES)})
     gathered = gather([_listed(path, name) for name in names], align)
     depth_k, doubts = find_intrinsics(path, gathered.depth_size, USUAL)
-    return Scene(
-        name=f"posed/{path.resolve().name}",
-        frames=gathered.frames,
-        color_size=gathered.color_size,
-        depth_size=gathered.depth_size,
-        color_intrinsics=gathered.color_intrinsics(depth_k),
-        depth_intrinsics=depth_k,
-        depth_unknown=UNKNOWN,
-        align=align,
-        up=GRAVITY if known else None,
-        dropped=gathered.dropped,
-        doubts=(*doubts, *gathered.unlike_shapes()),
-    )
-
-
-def upright(down: np.ndarray) -> np.ndarray:
-    """The smallest rotation (4, 4) that turns the direction ``down`` (3,) into -z (Rodrigues' formula)."""
-    down = np.asarray(down, np.float64) / np.linalg.norm(down)
-    target = np.array([0.0, 0.0, -1.0])
-    axis, cos = np.cross(down, target), float(down @ target)
-    align = np.eye(4)
-    if cos < -1 + 1e-12:  # upside down: any half turn about a horizontal axis
-        align[:3, :3] = np.diag([1.0, -1.0, -1.0])
-        return align
-    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    align[:3, :3] += skew + skew @ skew / (1 + cos)
-    return align
+    scene = gathered.registered(f"posed/{path.resolve().name}", depth_k, doubts)
+    return replace(scene, depth_unknown=UNKNOWN, align=align, up=GRAVITY if known else None)
 
 
 def _listed(folder: Path, name: str) -> Listed:

@@ -27,11 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from llava.captures import arkit, lzfse
-from llava.captures.gather import Listed, check_intrinsics, gather
+from llava.captures.gather import Listed, check_intrinsics, gather, one_camera
 from llava.captures.sens import usual_step
 from llava.captures.trajectories import quaternion_poses
 from llava.fields import NUMBERS, SIZE, Field, check_fields
-from llava.geometry.camera import scale_intrinsics
+from llava.geometry.camera import OPENGL_AXES, scale_intrinsics
 from llava.types import Dropped, Scene
 
 NAME = "Record3D"
@@ -47,6 +47,7 @@ FIELDS = dict.fromkeys(("w", "h", "dw", "dh"), SIZE) | {
 LIDAR = (192, 256)  # depth of recordings that do not say its size
 MOST_TIMES, MOST_MORE = 10, 1 << 26  # bytes unpacked, of those packed: JPEG and LZFSE in a zip hardly shrink
 LARGEST_SIDE = 1 << 13  # pixels
+UNUSUAL = 0x61  # flags of a member that is encrypted, patched or strongly encrypted: zipfile reads none of these
 SAME_WORLD = 1e-4  # radians: a phone in the hand is never as level in ARKit's world
 
 
@@ -87,7 +88,7 @@ def read(path: Path, scratch: Path) -> Scene:
     doubts = () if masked else (arkit.NOT_MASKED,)
     if not listed:
         raise ValueError(f"{path} has no usable frame of {count} ({faulty[0].name}: {faulty[0].reason})")
-    k, listed, others, refocused = arkit.one_camera(listed, cameras, recording.color_size)
+    k, listed, others, refocused = one_camera(listed, cameras, recording.color_size)
     gathered = gather(listed, arkit.Z_UP, (*faulty, *others))
     color_k = check_intrinsics(
         scale_intrinsics(k, recording.color_size, gathered.color_size), gathered.color_size, path / "metadata"
@@ -120,7 +121,7 @@ def _opened(path: Path) -> Iterator[ZipFile]:
             name = member.filename.replace("\\", "/")
             if name.startswith("/") or ":" in name.split("/")[0] or ".." in PurePosixPath(name).parts:
                 raise ValueError(f"{path} holds {member.filename!r}, a path out of its folder: do not trust this file")
-            if member.flag_bits & 1 or member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+            if member.flag_bits & UNUSUAL or member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
                 raise ValueError(f"{path}: {name} is encrypted or packed unusually: export the recording again")
             total += member.file_size
         packed = path.stat().st_size
@@ -207,4 +208,4 @@ def _unpacked(archive: ZipFile, index: int, recording: _Recording, scratch: Path
     sure = np.frombuffer(values[1], np.uint8).reshape(height, width) if len(values) > 1 else None
     arkit.write_depth(depth, metres * 1000, sure)
     color.write_bytes(_member(archive, f"rgbd/{index}.jpg"))
-    return Listed(f"{index:06d}", color, depth, recording.poses[index] @ arkit.OPENGL_CAMERA)
+    return Listed(f"{index:06d}", color, depth, recording.poses[index] @ OPENGL_AXES)

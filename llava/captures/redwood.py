@@ -55,16 +55,7 @@ def read(path: Path, _scratch: Path) -> Scene:
             lost.append(Dropped(name, f"{log.name} has no pose for it"))
     gathered = gather(listed, np.eye(4), lost)
     depth_k, doubts = _intrinsics(path, gathered.depth_size)
-    return Scene(
-        name=f"redwood/{path.resolve().name}",
-        frames=gathered.frames,
-        color_size=gathered.color_size,
-        depth_size=gathered.depth_size,
-        color_intrinsics=gathered.color_intrinsics(depth_k),
-        depth_intrinsics=depth_k,
-        dropped=gathered.dropped,
-        doubts=(*doubts, *gathered.unlike_shapes()),
-    )
+    return gathered.registered(f"redwood/{path.resolve().name}", depth_k, doubts)
 
 
 def read_log(path: Path) -> tuple[list[int], np.ndarray]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
 from llava.captures.gather import Listed, check_intrinsics, gather
+from llava.captures.pixels import save_depth
 from llava.captures.scannet import ALIGNMENT, align_from_text, read_align
 from llava.captures.sens import SensReader, usual_step
 from llava.types import Dropped, Scene
@@ -39,7 +39,7 @@ def read(path: Path, scratch: Path) -> Scene:
         name = f"{frame.index:05d}"
         color, depth = scratch / f"{name}.jpg", scratch / f"{name}.png"
         try:
-            Image.fromarray(frame.depth()).save(depth, compress_level=1)  # 4 times faster for 10 % more bytes
+            save_depth(frame.depth(), depth)
         except ValueError as error:
             dropped.append(Dropped(name, str(error)))
             continue

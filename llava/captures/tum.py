@@ -6,7 +6,7 @@ groundtruth.txt      timestamp tx ty tz qx qy qz qw, camera to world
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,18 +79,8 @@ def read(path: Path, _scratch: Path) -> Scene:
     usual = next((k for name, k in CALIBRATED.items() if name in path.resolve().name), None)
     depth_k, doubts = find_intrinsics(path, gathered.depth_size, usual or USUAL, certain=usual is not None)
     tilts = [frame.pose[2, 1] for frame in gathered.frames]
-    return Scene(
-        name=f"tum/{path.resolve().name}",
-        frames=gathered.frames,
-        color_size=gathered.color_size,
-        depth_size=gathered.depth_size,
-        color_intrinsics=gathered.color_intrinsics(depth_k),
-        depth_intrinsics=depth_k,
-        depth_scale=UNITS,
-        up=MOCAP if np.mean(tilts) < HELD_UPRIGHT else None,
-        dropped=gathered.dropped,
-        doubts=(*doubts, *gathered.unlike_shapes()),
-    )
+    scene = gathered.registered(f"tum/{path.resolve().name}", depth_k, doubts)
+    return replace(scene, depth_scale=UNITS, up=MOCAP if np.mean(tilts) < HELD_UPRIGHT else None)
 
 
 def _read_stamped(path: Path) -> Stamped:

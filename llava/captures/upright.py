@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from llava.captures import NO_GRAVITY, posed_folder
+from llava.captures import NO_GRAVITY
 from llava.captures.surface import Surface, surface
-from llava.geometry.camera import invert_pose
+from llava.geometry.camera import gravity_turn, invert_pose
 from llava.types import Scene
 
 CELL = 0.05  # metres; surface is counted by area, because what is near the camera has many more pixels
@@ -183,7 +183,7 @@ def _fit(points: np.ndarray, facing: np.ndarray) -> np.ndarray:
 
 
 def _turned(scene: Scene, up: np.ndarray, who: str) -> Scene:
-    change = posed_folder.upright(-up)
+    change = gravity_turn(-up)
     frames = tuple(replace(frame, pose=change @ frame.pose) for frame in scene.frames)
     return replace(scene, frames=frames, align=change @ scene.align, up=who, doubts=_other_doubts(scene))
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+OPENGL_AXES = np.diag([1.0, -1.0, -1.0, 1.0])  # camera axes of OpenCV -> those of OpenGL (y up, z backward), and back
 RIGID_TOLERANCE = 1e-2  # on the entries of R R^T - 1; text files carry six digits, trackers drift a little
 
 
@@ -101,6 +102,20 @@ def is_rigid_pose(pose: np.ndarray) -> bool:
 def invert_pose(pose: np.ndarray) -> np.ndarray:
     """Inverse (4, 4) float64 of a pose; exact to rounding even where its rotation is slightly off."""
     return np.linalg.inv(np.asarray(pose, np.float64))
+
+
+def gravity_turn(down: np.ndarray) -> np.ndarray:
+    """The smallest rotation (4, 4) that turns the direction ``down`` (3,) into -z (Rodrigues' formula)."""
+    down = np.asarray(down, np.float64) / np.linalg.norm(down)
+    target = np.array([0.0, 0.0, -1.0])
+    axis, cos = np.cross(down, target), float(down @ target)
+    turn = np.eye(4)
+    if cos < -1 + 1e-12:  # upside down: any half turn about a horizontal axis
+        turn[:3, :3] = np.diag([1.0, -1.0, -1.0])
+        return turn
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    turn[:3, :3] += skew + skew @ skew / (1 + cos)
+    return turn
 
 
 def square_crop(width: int, height: int, size: int) -> Crop:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from llava.captures.pixels import save_depth
 from llava.captures.sens import SensFrame, SensReader, usual_step
 from llava.resumable import replaced
 
@@ -23,7 +24,6 @@ def extract_frames(sens: Path, out: Path, every: int | None = None, compat: Lite
     """
     if every is not None and every < 1:
         raise ValueError(f"every {every}th frame cannot be taken: expected a step of 1 or more")
-    from PIL import Image
 
     reader = SensReader(sens)
     if reader.depth_shift != MILLIMETRES:
@@ -38,8 +38,7 @@ def extract_frames(sens: Path, out: Path, every: int | None = None, compat: Lite
             stem = folder / f"{frame.index:05d}"
             color = _encoded_again(frame) if compat == "video3d" else frame.color
             stem.with_suffix(".jpg").write_bytes(color)
-            # level 1 writes 4 times faster than the default for 10 % more bytes
-            Image.fromarray(frame.depth()).save(stem.with_suffix(".png"), compress_level=1)
+            save_depth(frame.depth(), stem.with_suffix(".png"))
             stem.with_suffix(".txt").write_text(_matrix_text(frame.pose))
             count += 1
         if count == 0:

@@ -9,6 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from llava.found import nothing
+
 if TYPE_CHECKING:
     from llava.scan import Found, Scan
 
@@ -68,7 +70,8 @@ class Conversation:
         if turn.verb == "describe":
             return replace(turn, state="answered", answer=self.scan.describe(*turn.place))
         found = tuple(self.scan.find(turn.question))
-        return replace(turn, state="answered", answer=count_text(found), found=found)
+        count = "1 object" if len(found) == 1 else f"{len(found)} objects"
+        return replace(turn, state="answered", answer=count if found else nothing(self.scan), found=found)
 
     def _told(self, turn: Turn, answered: Future[Turn], done: Future[Turn]) -> None:
         """Keep what came of a turn; whatever was raised is its answer, so that the next question has its chance."""
@@ -91,13 +94,6 @@ class Conversation:
             for old in ended[: max(0, over)]:
                 del self.turns[old.number]
                 self.forgotten(old)
-
-
-def count_text(found: tuple[Found, ...]) -> str:
-    """What came of a search, in words."""
-    if not found:
-        return "nothing in the scan is like that"
-    return "1 object" if len(found) == 1 else f"{len(found)} objects"
 
 
 def failure_text(error: BaseException) -> str:

@@ -12,9 +12,9 @@ from scipy.spatial.transform import Rotation
 
 from llava.captures import open_scene
 from llava.captures.check import Check, check
-from llava.captures.conventions import OPENGL, ROBOT, TOO_FAR, better
+from llava.captures.conventions import ROBOT, TOO_FAR, better
 from llava.captures.importing import import_scene
-from llava.geometry.camera import invert_pose
+from llava.geometry.camera import OPENGL_AXES, invert_pose
 from llava.types import Scene
 from tests.captures.walk import Walk, room_walk
 from tests.captures.writers import posed_folder
@@ -44,9 +44,9 @@ def inverted(walk: Walk) -> np.ndarray:
 # What the files hold, and what must be said about it.
 FILES: dict[str, tuple[Callable[[Walk], Walk], str]] = {
     "world to camera": (lambda walk: replace(walk, poses=inverted(walk)), "poses are world-to-camera"),
-    "OpenGL": (lambda walk: replace(walk, poses=walk.poses @ OPENGL), "camera axes are OpenGL's"),
+    "OpenGL": (lambda walk: replace(walk, poses=walk.poses @ OPENGL_AXES), "camera axes are OpenGL's"),
     "world to OpenGL camera": (
-        lambda walk: replace(walk, poses=invert_pose(OWN) @ invert_pose(OWN @ walk.poses @ OPENGL)),
+        lambda walk: replace(walk, poses=invert_pose(OWN) @ invert_pose(OWN @ walk.poses @ OPENGL_AXES)),
         "poses are world-to-camera, camera axes OpenGL's",
     ),
     "robot": (lambda walk: replace(walk, poses=walk.poses @ invert_pose(ROBOT)), "camera axes are a robot's"),

@@ -87,6 +87,14 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def huge(path: Path) -> None:
+    """A JPEG that says it has 65535 x 65535 pixels."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = b"\xff" * 4
+    path.write_bytes(data)
+
+
 def bomb(path: Path) -> None:
     path.write_bytes(gzip.compress(bytes(1 << 27), 1))
 
@@ -96,6 +104,7 @@ HOPELESS = {
     "nothing there": ("tum", shutil.rmtree, "there is nothing at"),
     "an empty folder": ("tum", lambda path: shutil.rmtree(path) or path.mkdir(), "is no capture that is known here"),
     "another format": ("tum", lambda path: (path / "rgb.txt").rename(path / "notes.md"), "is no capture that is known"),
+    "pictures of gigabytes": ("posed_folder", each("*.color.jpg", huge), "no image .*decoded.* exceeds limit"),
     "no picture listed": ("tum", put("rgb.txt", "# timestamp filename\n"), r"rgb.txt lists no image"),
     "no list of poses": ("tum", lambda path: (path / "groundtruth.txt").unlink(), r"groundtruth.txt is missing"),
     "no pose in the list": ("tum", put("groundtruth.txt", "# none\n"), r"groundtruth.txt holds no pose"),

@@ -137,6 +137,15 @@ def deep(path: Path) -> None:
 LOST = [float("nan")] * 7
 BOMB = bytes(100 << 20)  # zeros, which zip packs to a thousandth
 LZFSE_BOMB = lzfse.compress(bytes(1 << 20)).removesuffix(b"bvx$") * 100 + b"bvx$"
+
+
+def patched(path: Path) -> None:
+    """The first member is said to be a patch of another file, which zipfile cannot read."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 8] |= 0x20
+    path.write_bytes(data)
+
+
 SEVEN = ", ".join(["x"] * 7)
 TOTAL = {
     "truncated zip": ("record3d", cut("", 0.5), "no whole zip archive"),
@@ -147,6 +156,7 @@ TOTAL = {
     "backslash path": ("record3d", with_member("rgbd\\..\\..\\x", b""), "a path out of its folder"),
     "drive path": ("record3d", with_member("C:/x", b""), "a path out of its folder"),
     "zip bomb": ("record3d", with_member("rgbd/0.depth", BOMB), "would unpack to 10[0-9],[0-9,]+, which no recording"),
+    "patch in the zip": ("record3d", patched, "is encrypted or packed unusually"),
     "no metadata": ("record3d", rezipped(lambda members: members.pop("metadata")), "metadata is missing"),
     "metadata of text": ("record3d", with_member("metadata", b"hello"), "metadata are no use"),
     "metadata of bytes": ("record3d", with_member("metadata", b"\xff\xfe\x00"), "metadata are no use"),

@@ -10,7 +10,6 @@ import pytest
 
 from llava.captures import NO_GRAVITY, open_scene
 from llava.captures.gather import Listed, gather
-from llava.captures.posed_folder import upright
 from llava.captures.scannet import read_align, read_data_scene, read_label_table, read_pickle, read_posed_images
 from llava.types import Scene
 
@@ -263,15 +262,6 @@ def test_plain_pickles_of_any_protocol_are_read(tmp_path: Path, protocol: int) -
     content = read_pickle(path)
     np.testing.assert_array_equal(content["a"], np.arange(6.0).reshape(2, 3))
     assert content["b"] == [1.5, "c", None]
-
-
-@pytest.mark.parametrize("down", [(0, 1, 0), (0, 0, -1), (0, 0, 1), (0.3, -0.5, 0.2), (1e-9, 0, 1)])
-def test_upright_turns_down_to_minus_z(down) -> None:
-    align = upright(np.array(down))
-    turned = align[:3, :3] @ (np.array(down) / np.linalg.norm(down))
-    np.testing.assert_allclose(turned, (0, 0, -1), atol=1e-8)
-    np.testing.assert_allclose(align[:3, :3] @ align[:3, :3].T, np.eye(3), atol=1e-9)
-    assert np.linalg.det(align) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("text", ["0 0 0", "1 2", "nan 0 1", "down"])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from llava.geometry.camera import (
+    gravity_turn,
     invert_pose,
     is_finite_pose,
     is_rigid_pose,
@@ -93,3 +94,12 @@ def test_the_crop_is_a_centred_square_inside_the_picture(width: int, height: int
     turned = square_crop(height, width, size)
     if width != height:
         assert (turned.width, turned.left) == (crop.height, crop.top)
+
+
+@pytest.mark.parametrize("down", [(0, 1, 0), (0, 0, -1), (0, 0, 1), (0.3, -0.5, 0.2), (1e-9, 0, 1)])
+def test_gravity_turns_to_minus_z(down) -> None:
+    align = gravity_turn(np.array(down))
+    turned = align[:3, :3] @ (np.array(down) / np.linalg.norm(down))
+    np.testing.assert_allclose(turned, (0, 0, -1), atol=1e-8)
+    np.testing.assert_allclose(align[:3, :3] @ align[:3, :3].T, np.eye(3), atol=1e-9)
+    assert np.linalg.det(align) == pytest.approx(1)

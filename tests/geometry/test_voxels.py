@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llava.geometry.boxes import contains
 from llava.geometry import voxels
+from llava.geometry.boxes import contains
 from llava.geometry.voxels import (
     UNION_SETS,
     VoxelSums,

@@ -19,6 +19,8 @@ BOX = np.array([0, 0, 0, 1, 1, 1], np.float32)
 class SlowScan:
     """Answers when it is told to; counts how many it is asked at a time."""
 
+    boxes = BOX[None]
+
     def __init__(self) -> None:
         self.go, self.busy, self.most, self.asked = threading.Event(), 0, 0, []
 
@@ -76,7 +78,7 @@ def test_a_failure_is_an_answer_and_the_next_question_is_answered(
     assert (bad.state, bad.answer) == ("failed", "the question is bad: ask a good one")
     assert bug.state == "failed" and bug.answer.startswith("ZeroDivisionError: division by zero (a fault")
     assert chair.state == "answered" and chair.found[0].confidence == 0.75
-    assert (none.state, none.found) == ("answered", ())
+    assert (none.state, none.answer, none.found) == ("answered", "nothing in the scan is like that", ())
     told = capsys.readouterr().err
     assert "ZeroDivisionError" in told and "ask a good one" not in told  # a traceback of what is ours to mend, only
 

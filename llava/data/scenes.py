@@ -172,13 +172,15 @@ class SceneSource:
     def _proposed(self, name: str) -> list[list[float]]:
         """Our own proposals of a scene, which takes seconds: noted in the cache."""
         folder = data_scene_folder(self.root, name)
-        stamp = folder_stamp(proposing_digest(), folder, [data_align(self.root, folder.name).tobytes()])
+        parts = [data_align(self.root, folder.name).tobytes()]
+        stamp = folder_stamp(proposing_digest(), folder, parts)
         note = self._cache.recall(stamp) if stamp else None
-        if note is None:
-            note = {"boxes": propose(read_data_scene(self.root, name)).tolist()}
-            if stamp:
-                self._cache.note(stamp, note)
-        return note["boxes"]
+        if note and "boxes" in note:
+            return json.loads(note["boxes"])
+        boxes = propose(read_data_scene(self.root, name)).tolist()
+        if stamp and stamp == folder_stamp(proposing_digest(), folder, parts):  # unchanged while it was read
+            self._cache.note(stamp, {"boxes": json.dumps(boxes)})
+        return boxes
 
     @cached_property
     def _cache(self) -> Cache:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llava.geometry.boxes import corners
+from llava.geometry.boxes import FACES, corners, edges
 from llava.geometry.camera import project, scale_intrinsics
-from llava.report.pictures import EDGES, NEAR, LookAt, png, side_by_side
+from llava.report.pictures import NEAR, LookAt, png, side_by_side
 from llava.resumable import write_json
 from llava.scan import Found, Scan, numbers
 
@@ -24,10 +24,6 @@ COLORS = (
 )
 EDGE = 0.015  # metres, thickness of an edge in the mesh
 MOST_PICTURES = 3
-FACES = np.array(  # of a box, triangles that turn outwards, by the order of `corners`
-    [[0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6], [0, 1, 4], [1, 5, 4], [2, 6, 3], [3, 6, 7], [0, 4, 2], [2, 4, 6]]
-    + [[1, 3, 5], [3, 7, 5]]
-)
 
 
 def color_of(number: int) -> tuple[int, int, int]:
@@ -116,7 +112,7 @@ def edge_mesh(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         Vertices (n 96, 3) metres, triangles (n 144, 3) and colours (n 96, 3) uint8, those of `color_of`.
     """
     bars = []
-    for ends in corners(np.asarray(boxes, np.float64))[:, np.array(EDGES)].reshape(-1, 2, 3):
+    for ends in edges(np.asarray(boxes, np.float64)).reshape(-1, 2, 3):
         low, high = ends.min(axis=0) - EDGE / 2, ends.max(axis=0) + EDGE / 2
         bars.append(corners(np.concatenate([(low + high) / 2, high - low])))
     vertices = np.concatenate(bars)

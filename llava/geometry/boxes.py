@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+# By the order of `corners`: pairs that differ in one coordinate, and triangles (12, 3) of the sides, turned outwards.
+EDGES = np.array([(i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit])
+FACES = np.array(
+    [[0, 2, 1], [1, 2, 3], [4, 5, 6], [5, 7, 6], [0, 1, 4], [1, 5, 4], [2, 6, 3], [3, 6, 7], [0, 4, 2], [2, 4, 6]]
+    + [[1, 3, 5], [3, 7, 5]]
+)
+
 EPSILON = 1e-8  # in the IoU's denominator, as the reference's scorer has it: borderline scores depend on it
 
 
@@ -41,6 +48,11 @@ def corners(boxes: np.ndarray) -> np.ndarray:
     """The eight corners (..., 8, 3) of boxes (..., 6), x changing fastest, then y, then z."""
     signs = np.array([[x, y, z] for z in (-0.5, 0.5) for y in (-0.5, 0.5) for x in (-0.5, 0.5)], boxes.dtype)
     return boxes[..., None, :3] + signs * boxes[..., None, 3:]
+
+
+def edges(boxes: np.ndarray) -> np.ndarray:
+    """The twelve edges (..., 12, 2, 3) of boxes (..., 6): their two ends."""
+    return corners(boxes)[..., EDGES, :]
 
 
 def volume(boxes: np.ndarray) -> np.ndarray:

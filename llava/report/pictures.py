@@ -13,7 +13,7 @@ import numpy as np
 from llava.captures.pixels import load_color, load_depth
 from llava.frames import scene_voxels
 from llava.frames.floor_map import PAPER_RGB, FloorMap, floor_map
-from llava.geometry.boxes import bounds, contains, corners
+from llava.geometry.boxes import bounds, contains, edges
 from llava.geometry.camera import invert_pose, project, scale_intrinsics, unproject
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ TRUE_COLOR, PREDICTED_COLOR = (38, 132, 255), (255, 122, 26)  # told apart by co
 PICTURE_WIDTH = 448  # pixels; larger frames are made smaller, smaller ones larger
 NEAR = 0.05  # metres in front of the camera where edges are cut
 SMOOTH = 2  # lines are drawn this many times larger and then made smaller
-# Pairs of corners that differ in one coordinate (x changes fastest, then y, then z).
-EDGES = tuple((i, i | bit) for i in range(8) for bit in (1, 2, 4) if not i & bit)
 
 
 @dataclass(frozen=True)
@@ -147,14 +145,10 @@ def _edge_pieces(boxes: np.ndarray, pose: np.ndarray, pieces: int = 16) -> list[
     """The edges of (n, 6) boxes as short pieces, (3,) ends in camera coordinates, cut at the near plane."""
     to_camera = invert_pose(pose)
     found = []
-    for box in corners(np.asarray(boxes, np.float64)):
-        box = box @ to_camera[:3, :3].T + to_camera[:3, 3]
-        for i, j in EDGES:
-            clipped = clip_near(box[i], box[j])
-            if clipped is None:
-                continue
-            stops = np.linspace(*clipped, pieces + 1)
-            found.extend(pairwise(stops))
+    for start, end in edges(np.asarray(boxes, np.float64)).reshape(-1, 2, 3) @ to_camera[:3, :3].T + to_camera[:3, 3]:
+        clipped = clip_near(start, end)
+        if clipped is not None:
+            found.extend(pairwise(np.linspace(*clipped, pieces + 1)))
     return found
 
 

@@ -8,7 +8,6 @@ import numpy as np
 
 from llava.captures.pixels import some_frames
 from llava.geometry.boxes import corners
-from llava.report.pictures import EDGES
 
 if TYPE_CHECKING:
     from llava.model.positions import Positions
@@ -28,11 +27,6 @@ class Cells(NamedTuple):
     middles: np.ndarray  # (k, 3) float32 metres
     views: np.ndarray  # (k,) the first view that has a patch in it
     side: float  # metres
-
-
-def box_edges(boxes: np.ndarray) -> np.ndarray:
-    """The edges (12 n, 2, 3) of boxes (n, 6), metres."""
-    return corners(np.asarray(boxes, np.float32))[:, np.array(EDGES)].reshape(-1, 2, 3)
 
 
 def path_segments(scene: Scene, most: int = MOST_STOPS) -> np.ndarray:

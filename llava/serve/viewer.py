@@ -14,7 +14,8 @@ import viser
 from viser import transforms
 
 from llava.captures.pixels import load_color
-from llava.found import FACES, color_of
+from llava.found import color_of
+from llava.geometry.boxes import FACES, edges
 from llava.serve import shapes
 from llava.serve.conversation import Conversation, Turn, Verb
 from llava.serve.fusing import Cloud, pick
@@ -123,10 +124,11 @@ class Viewer:
             self._add_frame(place)
         self._add_switch("Chosen frames", self._frames)
         if self.scan is not None and len(self.scan.boxes):
-            edges = shapes.box_edges(self.scan.boxes)
             self._add_switch(
                 f"Proposals ({len(self.scan.boxes)})",
-                scene.add_line_segments("/proposals", edges, PROPOSAL, thickness=0.008),
+                scene.add_line_segments(
+                    "/proposals", edges(self.scan.boxes).reshape(-1, 2, 3), PROPOSAL, thickness=0.008
+                ),
                 on=len(self.scan.boxes) <= CLUTTER,
             )
         self._add_cells_switch()
@@ -268,7 +270,7 @@ class Viewer:
         box = box + (0, 0, 0, AROUND, AROUND, AROUND)
         scene, color, top = self.server.scene, color_of(rank), box[:3] + (0, 0, box[5] / 2 + 0.08)
         return [
-            scene.add_line_segments(f"/answer/{rank}/edges", shapes.box_edges(box[None]), color, thickness=0.035),
+            scene.add_line_segments(f"/answer/{rank}/edges", edges(box), color, thickness=0.035),
             scene.add_box(
                 f"/answer/{rank}/body",
                 color,

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from llava.geometry.boxes import bounds, boxes_from_points, contains, corners, iou, rotate_quarter, volume
+from llava.geometry.boxes import bounds, boxes_from_points, contains, corners, edges, iou, rotate_quarter, volume
 
 coordinates = st.integers(-400, 400).map(lambda v: v / 64)  # exact in binary, so that laws hold exactly
 extents = st.integers(1, 300).map(lambda v: v / 64)
@@ -80,3 +80,17 @@ def test_corners_span_the_box() -> None:
     assert eight.shape == (8, 3)
     assert len({tuple(corner) for corner in eight}) == 8
     assert eight.min(axis=0).tolist() == [0, 0, 0] and eight.max(axis=0).tolist() == [2, 4, 6]
+
+
+@given(st.lists(st.floats(-5, 5), min_size=3, max_size=3), st.lists(st.floats(0.25, 4), min_size=3, max_size=3))
+def test_a_box_has_four_edges_along_each_axis(centre: list[float], sides: list[float]) -> None:
+    box = np.array([[*centre, *sides]], np.float32)
+    found = edges(box)
+    assert found.shape == (1, 12, 2, 3)
+    found = found[0]
+    along = np.abs(found[:, 1] - found[:, 0])
+    assert ((along > 0.1).sum(axis=1) == 1).all()
+    assert np.allclose(along.sum(axis=0), 4 * box[0, 3:], atol=1e-4)
+    low, high = bounds(box[0])
+    assert np.allclose(found.reshape(-1, 3).min(axis=0), low) and np.allclose(found.reshape(-1, 3).max(axis=0), high)
+    assert len(np.unique(found.mean(axis=1), axis=0)) == 12

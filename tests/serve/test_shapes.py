@@ -5,32 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from llava.found import FACES
-from llava.geometry.boxes import bounds
+from llava.geometry.boxes import FACES
 from llava.model.position_encodings import discretise
 from llava.model.positions import Positions
 from llava.serve import shapes
 from llava.types import Frame, Scene
-
-
-@given(st.lists(st.floats(-5, 5), min_size=3, max_size=3), st.lists(st.floats(0.25, 4), min_size=3, max_size=3))
-def test_a_box_has_four_edges_along_each_axis(centre: list[float], sides: list[float]) -> None:
-    box = np.array([[*centre, *sides]], np.float32)
-    edges = shapes.box_edges(box)
-    assert edges.shape == (12, 2, 3)
-    along = np.abs(edges[:, 1] - edges[:, 0])
-    assert ((along > 0.1).sum(axis=1) == 1).all()
-    assert np.allclose(along.sum(axis=0), 4 * box[0, 3:], atol=1e-4)
-    low, high = bounds(box[0])
-    assert np.allclose(edges.reshape(-1, 3).min(axis=0), low) and np.allclose(edges.reshape(-1, 3).max(axis=0), high)
-    assert len(np.unique(edges.mean(axis=1), axis=0)) == 12
-
-
-def test_no_boxes_have_no_edges() -> None:
-    assert shapes.box_edges(np.empty((0, 6))).shape == (0, 2, 3)
 
 
 def test_the_cube_is_closed_and_turned_outwards() -> None:

@@ -21,6 +21,7 @@ from llava.captures.pixels import load_views
 from llava.captures.scannet import SPLITS, read_align, read_data_scene
 from llava.captures.settle import settle
 from llava.captures.upright import upright
+from llava.data.boxes import box_array
 from llava.data.chat import COORD, GROUND, SCENE
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
 from llava.frames import read_selection, sample
@@ -229,10 +230,11 @@ def open_settled(folder: Path) -> Opened:
 
 def _brought_boxes(data: Path, name: str) -> tuple[str, np.ndarray] | None:
     for kind, split in product(("pred", "gt"), SPLITS):
-        if (data / "metadata" / f"scannet_{split}_{kind}_box.json").exists():
+        path = data / "metadata" / f"scannet_{split}_{kind}_box.json"
+        if path.exists():
             boxes = read_boxes(data, split, kind).get(name)
             if boxes is not None:
-                return kind, np.array(boxes, dtype=np.float32).reshape(-1, 6)
+                return kind, box_array(boxes, name, path)
     return None
 
 

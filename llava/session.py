@@ -136,8 +136,8 @@ def evaluate_checkpoint(
 ) -> dict[str, dict]:
     """Answer and score benchmarks; returns the scores by task, in the first process. See `llava eval --help`."""
     from llava.answering import read_size
+    from llava.data.boxes import check_boxes
     from llava.data.contents import contents_digest
-    from llava.data.scenes import check_boxes
     from llava.model.checkpoint import locate, weights_digest
     from llava.predict import Benchmark, Run, evaluate, score
     from llava.tasks import TASKS, find_task

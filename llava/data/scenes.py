@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -18,13 +17,13 @@ from tqdm import tqdm
 
 from llava.captures.pixels import load_views
 from llava.captures.scannet import data_align, data_scene_folder, posed_images_folder, read_data_scene
+from llava.data.boxes import box_array, check_boxes, own_boxes
 from llava.data.cache import Cache, open_cache
 from llava.data.compat import Precision
-from llava.data.scene_keys import content_key, folder_stamp, proposing_digest, settings_digest
+from llava.data.scene_keys import content_key, folder_stamp, settings_digest
 from llava.frames import canonical_strategy, read_selection
 from llava.frames import sample as sample_frames
 from llava.geometry.boxes import rotate_quarter
-from llava.proposals import propose
 from llava.tasks.task import read_boxes
 from llava.types import Views
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
     from llava.types import Sample, Scene
 
-BOXES = ("gt", "pred", "gt+pred", "own", "none")
 MEMORY = 2 << 30  # bytes of pixels that a source remembers; those that are mapped from the cache cost less
 
 
@@ -162,25 +160,12 @@ class SceneSource:
         found = [np.empty((0, 6), np.float32)]
         for kind, boxes in self._boxes.items():
             if kind == "own" and name not in boxes and name not in self._boxless:
-                boxes[name] = self._proposed(name)
+                boxes[name] = own_boxes(self.root, name, self._cache)
             if name in boxes:
-                found.append(_box_array(boxes[name], name, self._box_file(kind)))
+                found.append(box_array(boxes[name], name, self._box_file(kind)))
             elif name not in self._boxless:
                 raise ValueError(f"scene {name!r} has no {kind} boxes in {self._box_file(kind)}: run `llava prepare`")
         return np.concatenate(found)
-
-    def _proposed(self, name: str) -> list[list[float]]:
-        """Our own proposals of a scene, which takes seconds: noted in the cache."""
-        folder = data_scene_folder(self.root, name)
-        parts = [data_align(self.root, folder.name).tobytes()]
-        stamp = folder_stamp(proposing_digest(), folder, parts)
-        note = self._cache.recall(stamp) if stamp else None
-        if note and "boxes" in note:
-            return json.loads(note["boxes"])
-        boxes = propose(read_data_scene(self.root, name)).tolist()
-        if stamp and stamp == folder_stamp(proposing_digest(), folder, parts):  # unchanged while it was read
-            self._cache.note(stamp, {"boxes": json.dumps(boxes)})
-        return boxes
 
     @cached_property
     def _cache(self) -> Cache:
@@ -292,27 +277,6 @@ class SceneSource:
 
     def _box_file(self, kind: str) -> Path:
         return self.root / "metadata" / f"scannet_{self.split}_{kind}_box.json"
-
-
-def check_boxes(kind: str) -> None:
-    """Raise ValueError, with the nearest name, for boxes that are none of `BOXES`."""
-    if kind not in BOXES:
-        hint = get_close_matches(kind, BOXES, n=1) or BOXES[:1]
-        raise ValueError(f"unknown boxes {kind!r}: choose one of {', '.join(BOXES)}; did you mean {hint[0]!r}?")
-
-
-def _box_array(values: list, name: str, source: Path) -> np.ndarray:
-    """(n, 6) float32; ValueError for anything else, and for what is not finite."""
-    try:
-        boxes = np.array(values, dtype=np.float32)
-    except (TypeError, ValueError):
-        boxes = np.full(1, np.nan)
-    if boxes.size and (boxes.shape[1:] != (6,) or not np.isfinite(boxes).all()):
-        raise ValueError(
-            f"{source}: the boxes of scene {name!r} are no lists of six finite numbers (centre, size): delete the file "
-            "and run `llava prepare` again"
-        )
-    return boxes.reshape(-1, 6)
 
 
 def _dropped(scene: Scene) -> dict[str, str]:

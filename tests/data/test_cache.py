@@ -572,9 +572,9 @@ def test_it_is_listed_and_cleared(data: Path, monkeypatch, capsys) -> None:
 def test_own_proposals_are_made_once_a_scene_and_code(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = propose(read_data_scene(data, NAME))
     np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), expected)
-    monkeypatch.setattr("llava.data.scenes.propose", lambda _: np.ones((1, 6), np.float32))
+    monkeypatch.setattr("llava.data.boxes.propose", lambda _: np.ones((1, 6), np.float32))
     np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), expected)
-    monkeypatch.setattr("llava.data.scenes.proposing_digest", lambda: "other code")
+    monkeypatch.setattr("llava.data.boxes.proposing_digest", lambda: "other code")
     np.testing.assert_array_equal(open_source(data, boxes="own").objects(NAME), np.ones((1, 6)))
 
 
@@ -582,5 +582,5 @@ def test_without_a_cache_a_process_proposes_once_a_scene(data: Path, monkeypatch
     monkeypatch.setenv("LLAVA_CACHE_GB", "0")
     source = open_source(data, boxes="own")
     expected = source.objects(NAME)
-    monkeypatch.delattr("llava.data.scenes.propose")
+    monkeypatch.delattr("llava.data.boxes.propose")
     np.testing.assert_array_equal(source.load(NAME).objects, expected)

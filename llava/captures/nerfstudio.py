@@ -40,11 +40,14 @@ FIELDS = {
     "depth_unit_scale_factor": POSITIVE,
 }
 LENGTH = Field("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
-CAMERA_FIELDS = dict.fromkeys(("fl_x", "fl_y", "camera_angle_x"), POSITIVE) | {
-    "cx": LENGTH,
-    "cy": LENGTH,
-    "w": SIZE,
-    "h": SIZE,
+# Of pixels; instant-ngp's scripts write 1920.0.
+SIDE = Field(
+    SIZE.expected,
+    lambda value: SIZE.holds(int(value) if isinstance(value, float) and value.is_integer() else value),
+)
+CAMERA_FIELDS = {
+    **dict.fromkeys(("fl_x", "fl_y", "camera_angle_x"), POSITIVE),
+    **{"cx": LENGTH, "cy": LENGTH, "w": SIDE, "h": SIDE},
 }
 PINHOLES = ("OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "PERSPECTIVE", "perspective")
 DISTORTION = ("k1", "k2", "k3", "k4", "p1", "p2")
@@ -159,7 +162,7 @@ def _listed(folder: Path, name: str, frame: dict[str, Any], metre: float) -> Lis
 def _camera(values: dict[str, Any], color: Path) -> tuple[tuple[int, int], np.ndarray]:
     """Size (width, height) and intrinsics (3, 3) of a frame, as written. ValueError: they are missing or none."""
     check_fields(values, CAMERA_FIELDS)
-    size = (values["w"], values["h"]) if "w" in values and "h" in values else color_size(color)
+    size = (int(values["w"]), int(values["h"])) if "w" in values and "h" in values else color_size(color)
     if "fl_x" in values:
         fx = values["fl_x"]
     elif "camera_angle_x" in values:

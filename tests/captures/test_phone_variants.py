@@ -98,6 +98,17 @@ def test_nerfstudio_with_one_camera_for_all_frames_by_its_angle(tmp_path: Path) 
     assert scene.depth_intrinsics[0, 2] == pytest.approx((walk.size[0] - 1) / 2)  # the middle, from a pixel's centre
 
 
+def test_sizes_as_instant_ngp_writes_them(tmp_path: Path) -> None:
+    def change(record: dict) -> None:
+        for frame in record["frames"]:
+            frame |= {"w": float(frame["w"]), "h": float(frame["h"])}
+        record["frames"][0]["w"] += 0.5
+
+    scene = read(changed(tmp_path / "scene", change), tmp_path / "scratch")
+    assert len(scene.frames) == FRAMES - 1 and "w" in scene.dropped[0].reason
+    assert scene.depth_intrinsics[0, 0] == pytest.approx(room_walk().intrinsics[0, 0])
+
+
 def test_nerfstudio_says_what_it_does_not_know(tmp_path: Path) -> None:
     def change(record: dict) -> None:
         del record["orientation_override"]

@@ -119,7 +119,7 @@ def scene_info(path: Path) -> None:
     print(describe(check(open_scene(path))))
 
 
-def scene_check(path: Path, out: Path | None = None, json: bool = False) -> None:
+def scene_check(path: Path, out: Path | None = None, as_json: scan_verbs.AsJson = False) -> None:
     """Say whether a capture is usable, and what is wrong with it; exit code 1 if it is not.
 
     It is not where overlapping frames disagree by more than 5 cm (median; which convention would fit better is said),
@@ -128,24 +128,24 @@ def scene_check(path: Path, out: Path | None = None, json: bool = False) -> None
     Args:
         path: a capture that can be read where it lies, or a stored scene.
         out: PNG to draw it into: frames, errors, other conventions, coverage, a map with the camera's way.
-        json: print the findings as JSON.
+        as_json: print the findings as JSON.
     """
-    from json import dumps
+    import json
 
-    from llava.captures import open_scene
+    from llava.captures import open_scene, telling
     from llava.captures.check import check
-    from llava.captures.telling import as_json, describe, verdict
     from llava.frames.check_picture import check_picture
     from llava.frames.picture import check_picture_name
 
     if out is not None:
         check_picture_name(out)
     found = check(open_scene(path))
-    print(dumps(as_json(found), indent=1) if json else f"{describe(found)}\n{verdict(found)}")
+    words = f"{telling.describe(found)}\n{telling.verdict(found)}"
+    print(json.dumps(telling.as_json(found), indent=1) if as_json else words)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         check_picture(found).save(out)
-        if not json:
+        if not as_json:
             print(f"picture: {out}")
     if not found.usable:
         sys.exit(1)

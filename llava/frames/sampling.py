@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from llava.captures.pixels import scene_voxels
+from llava.captures.pixels import scene_voxels, some_frames
 from llava.geometry.voxels import max_coverage, union
 from llava.types import Scene
 
@@ -67,11 +67,11 @@ def sample(
         names, gains, total = _read_record(scene, selection)
         keep = _prefix(gains, total, RATIOS[strategy], max_frames)
         if keep <= len(names) or len(names) == len(scene.frames) + len(scene.dropped):
-            return _selected(scene, names[:keep]) if any(gains) else _spread(scene, max_frames)
+            return _selected(scene, names[:keep]) if any(gains) else some_frames(scene, max_frames)
     voxels = scene_voxels(scene, threads=threads) if voxels is None else voxels
     order, gains = max_coverage(voxels, max_frames)
     if not any(gains):
-        return _spread(scene, max_frames)
+        return some_frames(scene, max_frames)
     return sorted(order[: _prefix(gains, len(union(voxels)), RATIOS[strategy], max_frames)])
 
 
@@ -84,10 +84,6 @@ def _selected(scene: Scene, names: Sequence[str]) -> list[int]:
             "metadata/scannet_select_frames.json and run `llava prepare` again"
         )
     return chosen
-
-
-def _spread(scene: Scene, max_frames: int) -> list[int]:
-    return uniform_indices(len(scene.frames), min(len(scene.frames), max_frames))
 
 
 def canonical_strategy(strategy: str) -> str:

@@ -37,7 +37,7 @@ def complaints(command: str) -> Iterator[None]:
         sys.exit(2)
 
 
-def complaint(error: Exception) -> str | None:
+def complaint(error: BaseException) -> str | None:
     """What is to be told of an error to the user; None where it is a bug, or where nobody is left to read a message."""
     if isinstance(error, BrokenPipeError):
         return None

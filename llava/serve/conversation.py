@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from llava.complaints import complaint
 from llava.found import nothing
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ class Conversation:
             done.cancel()
             return
         error = answered.exception()
-        if error is not None and not isinstance(error, ValueError):
-            traceback.print_exception(error)
-        ended = answered.result() if error is None else replace(turn, state="failed", answer=failure_text(error))
+        ended = answered.result() if error is None else replace(turn, state="failed", answer=_failure(error))
         self._keep(ended)
         done.set_result(ended)
 
@@ -96,8 +95,10 @@ class Conversation:
                 self.forgotten(old)
 
 
-def failure_text(error: BaseException) -> str:
-    """A ValueError is a message to the person; anything else is a fault of the program's."""
-    if isinstance(error, ValueError):
-        return str(error)
-    return f"{type(error).__name__}: {error} (a fault in the program; the terminal shows where)"
+def _failure(error: BaseException) -> str:
+    """What is told to the person; a fault of the program's is shown in the terminal."""
+    message = complaint(error)
+    if message is None:
+        traceback.print_exception(error)
+        return f"{type(error).__name__}: {error} (a fault in the program; the terminal shows where)"
+    return message

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from llava.scan import Found
+from llava.scan import Found, check_words
 from llava.serve import conversation
 from llava.serve.conversation import Conversation, Turn
 from llava.serve.words import short, turn_html
@@ -35,7 +35,7 @@ class SlowScan:
 
     def find(self, description: str) -> list[Found]:
         if description == "bad":
-            raise ValueError("the question is bad: ask a good one")
+            check_words("")
         if description == "bug":
             raise ZeroDivisionError("division by zero")
         return [Found(BOX, 0.75)] if description == "chair" else []
@@ -75,12 +75,12 @@ def test_a_failure_is_an_answer_and_the_next_question_is_answered(
 ) -> None:
     asked = [talk.put("find", "bad"), talk.put("find", "bug"), talk.put("find", "chair"), talk.put("find", "unicorn")]
     bad, bug, chair, none = (turn.result(10) for turn in asked)
-    assert (bad.state, bad.answer) == ("failed", "the question is bad: ask a good one")
+    assert (bad.state, bad.answer) == ("failed", "the question is empty: ask something in words")
     assert bug.state == "failed" and bug.answer.startswith("ZeroDivisionError: division by zero (a fault")
     assert chair.state == "answered" and chair.found[0].confidence == 0.75
     assert (none.state, none.answer, none.found) == ("answered", "nothing in the scan is like that", ())
     told = capsys.readouterr().err
-    assert "ZeroDivisionError" in told and "ask a good one" not in told  # a traceback of what is ours to mend, only
+    assert "ZeroDivisionError" in told and "ask something" not in told  # a traceback of what is ours to mend, only
 
 
 def test_a_place_is_described(talk: Conversation) -> None:

@@ -138,14 +138,20 @@ def terminal_table(results: Sequence[Result]) -> Table:
 
     rows = headline_rows(results)
     names = baseline_names(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=published_note(results), caption_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+        caption=published_note(results),
+        caption_justify="left",
+    )
     table.add_column("benchmark", style="bold")
     table.add_column("score")
     table.add_column("this run", justify="right", style="bold")
     for name in names:
         table.add_column(name, justify="right")
     table.add_column("published", justify="right", style="dim")
-    table.add_column("questions", justify="right", style="dim")
+    table.add_column("asked", justify="right", style="dim")
     previous = None
     for row in rows:
         first = row.task != previous

@@ -135,7 +135,7 @@ def test_what_a_training_said_before_it_failed_is_told(arms: ModuleType, tmp_pat
     with pytest.raises(
         ValueError, match=r"`llava eval` ended with code 2: llava eval: nowhere is not a folder.*a\.log"
     ):
-        arms._llava(["eval", "nowhere"], tmp_path / "a.log")
+        arms.run_llava(["eval", "nowhere"], tmp_path / "a.log")
 
 
 def test_a_script_tells_without_a_traceback(tmp_path: Path) -> None:

@@ -132,12 +132,13 @@ def test_a_question_gets_its_box_and_later_tabs_see_it(
     asked: list[str] = []
     page = open_page(browser, viewer, asked)
     before = wait_until(page, lambda picture: of_points(picture, viewer).sum() > 2000)
-    assert of_answer(before).sum() < 10
+    alike = of_answer(before).sum()  # edges of the frames' pictures can come out in that hue
+    assert alike < 50
 
     ask(page, "the chair", "Find")
     confidence = viewer.scan.find("the chair")[0].confidence
     assert f"1: {confidence:.0%}" in turn(page, 1, "answered")
-    after = wait_until(page, lambda picture: of_answer(picture).sum() > 100)
+    after = wait_until(page, lambda picture: of_answer(picture).sum() > 100 + alike)
     assert of_points(after, viewer).sum() > 1500  # the points are still there
     page.screenshot(path=tmp_path_factory.mktemp("viewer") / "answer.png")  # for whoever wants to look
 

@@ -18,6 +18,7 @@ from measure import table
 from llava.complaints import run_script
 
 OTHERS = {
+    "asking": "a second question about an open scan against the first",
     "packs_learning": "score against wall-clock for 1, 4 and 16 questions a scene",
     "position_encoding": "`sin3d`, `mlp`, `none` and blind, at one budget",
     "sampling": "uniform frames against maximum coverage, at 4, 8 and 16 frames",
@@ -112,7 +113,7 @@ def main(folder: Path = Path(__file__).parent) -> None:
         "![ratios to the plain way](summary.png)\n",
         table(("", "measured", "aim", "page", "commit", "date"), rows),
         f"\nMachine: {'; '.join(machines)}. This page is written by `python benchmarks/summary.py`.\n",
-        "What choices are worth in scores:\n",
+        "What else was measured:\n",
         *others,
     ]
     (folder / "README.md").write_text("\n".join(page).rstrip() + "\n")

@@ -82,103 +82,6 @@ def doctor(data: Positional[Path] = Path("data")) -> None:
         sys.exit(1)
 
 
-def import_(
-    capture: Path, out: Path, up: tuple[float, float, float] | None = None, depth_units: float | None = None
-) -> None:
-    """Make a scene of your own scan: recognised, checked, upright, walls on the axes, in metres.
-
-    Args:
-        capture: a file or folder of any known format; a wrong one lists them all.
-        out: folder to write.
-        up: where up is in the capture's own world, e.g. 0 1 0; default: what the capture says, else its floor.
-        depth_units: of its depth images, a metre; default: what the format says.
-    """
-    from llava.captures.check import check
-    from llava.captures.importing import import_scene
-
-    scene = import_scene(capture, out, up, depth_units)
-    for drop in scene.dropped[:10]:
-        print(f"dropped {drop.name}: {drop.reason}")
-    if len(scene.dropped) > 10:
-        print(f"... and {len(scene.dropped) - 10} more")
-    for doubt in (*scene.doubts, *check(scene).faults):
-        print(f"warning: {doubt}", file=sys.stderr)
-    print(f"{out}: {len(scene.frames)} frames, {len(scene.dropped)} dropped; up: {scene.up or 'not known'}")
-
-
-def scene_info(path: Path) -> None:
-    """Describe a capture: frames kept and dropped, sizes, depth range, extent.
-
-    Args:
-        path: a capture that can be read where it lies, or a stored scene.
-    """
-    from llava.captures import open_scene
-    from llava.captures.check import check
-    from llava.captures.telling import describe
-
-    print(describe(check(open_scene(path))))
-
-
-def scene_check(path: Path, out: Path | None = None, as_json: scan_verbs.AsJson = False) -> None:
-    """Say whether a capture is usable, and what is wrong with it; exit code 1 if it is not.
-
-    It is not where overlapping frames disagree by more than 5 cm (median; which convention would fit better is said),
-    where less than 5 % of the depth is measured or it is not of a room's size, or where most frames had to be dropped.
-
-    Args:
-        path: a capture that can be read where it lies, or a stored scene.
-        out: PNG to draw it into: frames, errors, other conventions, coverage, a map with the camera's way.
-        as_json: print the findings as JSON.
-    """
-    import json
-
-    from llava.captures import open_scene, telling
-    from llava.captures.check import check
-    from llava.frames.check_picture import check_picture
-    from llava.frames.picture import check_picture_name
-
-    if out is not None:
-        check_picture_name(out)
-    found = check(open_scene(path))
-    words = f"{telling.describe(found)}\n{telling.verdict(found)}"
-    print(json.dumps(telling.as_json(found), indent=1) if as_json else words)
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        check_picture(found).save(out)
-        if not as_json:
-            print(f"picture: {out}")
-    if not found.usable:
-        sys.exit(1)
-
-
-def scene_store(path: Path, out: Path) -> None:
-    """Copy a capture into the one processed format: checked, upright, in metres, bad frames left out.
-
-    Args:
-        path: a capture folder.
-        out: folder to write.
-    """
-    from llava.captures import open_scene
-    from llava.captures.store import save_scene
-
-    save_scene(open_scene(path), out)
-    print(out)
-
-
-def sample(path: Path, strategy: str = "mc", frames: int = 8, out: Path = Path("picks.png")) -> None:
-    """Choose frames of a capture and draw them with the area that they cover.
-
-    Args:
-        path: a capture folder.
-        strategy: uniform, mc, mc-ratio95 or mc-ratio90.
-        frames: at most so many.
-        out: PNG to write.
-    """
-    from llava.frames import sample_to_picture
-
-    sample_to_picture(path, strategy, frames, out)
-
-
 def train(args: Sequence[str]) -> None:
     """Train a recipe: `llava train RECIPE [--data DIR] [--out DIR] [overrides]`."""
     from llava.session import parse_training, train_recipe
@@ -359,11 +262,11 @@ VERBS = (
     Verb("rooms show", rooms_show),
     Verb("prepare", prepare),
     Verb("doctor", doctor),
-    Verb("import", import_),
-    Verb("scene info", scene_info),
-    Verb("scene check", scene_check),
-    Verb("scene store", scene_store),
-    Verb("sample", sample),
+    Verb("import", scan_verbs.import_),
+    Verb("scene info", scan_verbs.scene_info),
+    Verb("scene check", scan_verbs.scene_check),
+    Verb("scene store", scan_verbs.scene_store),
+    Verb("sample", scan_verbs.sample),
     Verb("plan", plan, own_parser=True),
     Verb("train", train, own_parser=True, spread=True),
     Verb("eval", evaluate, spread=True),

@@ -241,9 +241,12 @@ def view(
         strategy: frame sampling; default: as in training, without a checkpoint mc.
         frames: at most so many; default: as in training, without a checkpoint 8.
     """
-    from llava.serve.start import view as show
+    try:
+        from llava.serve.start import keep_open, open_viewer
 
-    show(scene, ckpt, host, port, strategy, frames)
+        keep_open(open_viewer(scene, ckpt, host, port, strategy, frames), host)
+    except KeyboardInterrupt:
+        print("\nended", flush=True)
 
 
 def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | None) -> Scan:

@@ -22,27 +22,6 @@ from llava.types import Scene
 LOOK = ("mc", 8)  # strategy and number of frames where no checkpoint says otherwise
 
 
-def view(
-    path: Path,
-    checkpoint: Path | None = None,
-    host: str = "127.0.0.1",
-    port: int = 8080,
-    strategy: str | None = None,
-    frames: int | None = None,
-) -> None:
-    """Serve the page of the capture at ``path`` until Ctrl-C. ValueError: as ``open_viewer``."""
-    try:
-        viewer = open_viewer(path, checkpoint, host, port, strategy, frames)
-        place = "this machine's address" if host in ("0.0.0.0", "::") else host
-        print(f"open http://{place}:{viewer.port} in a browser; Ctrl-C ends it", flush=True)
-        try:
-            threading.Event().wait()
-        finally:
-            viewer.close()
-    except KeyboardInterrupt:
-        print("\nended", flush=True)
-
-
 def open_viewer(
     path: Path,
     checkpoint: Path | None = None,
@@ -76,6 +55,16 @@ def open_viewer(
         print(f"warning: {doubt}", file=sys.stderr)
     cloud = fuse(scene)
     return Viewer(scene, cloud, chosen, lambda: _cells(scene, chosen, scan), scan, host, port)
+
+
+def keep_open(viewer: Viewer, host: str) -> None:
+    """Say where the page is, and wait for Ctrl-C, which is raised as KeyboardInterrupt once the page is closed."""
+    place = "this machine's address" if host in ("0.0.0.0", "::") else host
+    try:
+        print(f"open http://{place}:{viewer.port} in a browser; Ctrl-C ends it", flush=True)
+        threading.Event().wait()
+    finally:
+        viewer.close()
 
 
 def _cells(scene: Scene, chosen: list[int], scan: Scan | None) -> Cells:

@@ -185,3 +185,15 @@ def test_loading_of_scenes(tmp_path: Path) -> None:
 def test_a_summary_of_nothing_says_what_to_run(arms: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="run the benchmarks first"):
         importlib.import_module("summary").main(tmp_path)
+
+
+def test_an_earlier_commit_is_checked_out_and_gone_afterwards(arms: ModuleType) -> None:
+    quickstart = importlib.import_module("quickstart")
+    if subprocess.run(["git", "-C", FOLDER, "rev-parse", "HEAD"], capture_output=True).returncode:
+        pytest.skip("not a git checkout")
+    with quickstart.checked_out("HEAD") as code:
+        assert (code / "llava/cli.py").is_file()
+    listed = subprocess.run(["git", "-C", FOLDER, "worktree", "list"], capture_output=True, text=True, check=True)
+    assert not code.exists() and str(code) not in listed.stdout
+    with pytest.raises(ValueError, match="'never-made' cannot be had"), quickstart.checked_out("never-made"):
+        pass

@@ -101,7 +101,7 @@ def main(before: str, scenes: int = RECIPE.rooms, packs: int = 600) -> None:
     rows = []
     for title, name in named.items():
         slow, fast = taken[before][name], taken["now"][name]
-        rows.append([title, f"{slow:.3g} s", f"{fast:.3g} s", f"{slow / fast:.2f}"])
+        rows.append([title, f"{slow:.4g} s", f"{fast:.4g} s", f"{slow / fast:.2f}"])
     text = (
         f"One run each, one after the other. Trained on {packs} packs; the time of {RECIPE.train.packs}, as many as "
         "the recipe has today, is what came before the first step and so many times a pack's own. Without set-up, "

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from llava.captures import find_reader
+from llava.captures.near import brought_near
 from llava.captures.picture_turn import pictures_upright
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
@@ -47,7 +48,7 @@ def import_scene(
         raise ValueError(f"{depth_units:g} depth units cannot be a metre: expected a positive number such as 1000")
     reader = find_reader(path)
     with _scratch(out) as scratch:
-        scene = reader.read(path, scratch)
+        scene = brought_near(reader.read(path, scratch))
         if depth_units is not None:
             scene = replace(scene, depth_scale=depth_units)
         scene = settle(pictures_upright(upright(decodable(scene), up), scratch))

@@ -63,8 +63,7 @@ def upright(scene: Scene, up: Sequence[float] | None = None) -> Scene:
     ValueError: ``up`` is no direction, or a depth image cannot be decoded.
     """
     if up is not None:
-        direction = _direction(up)
-        return _turned(_as_captured(scene), direction, "--up")
+        return _turned(scene, scene.align[:3, :3] @ _direction(up), "--up")
     if scene.up is not None:
         return scene
     floor = find_floor(scene)
@@ -186,12 +185,6 @@ def _turned(scene: Scene, up: np.ndarray, who: str) -> Scene:
     change = gravity_turn(-up)
     frames = tuple(replace(frame, pose=change @ frame.pose) for frame in scene.frames)
     return replace(scene, frames=frames, align=change @ scene.align, up=who, doubts=_other_doubts(scene))
-
-
-def _as_captured(scene: Scene) -> Scene:
-    undo = invert_pose(scene.align)
-    frames = tuple(replace(frame, pose=undo @ frame.pose) for frame in scene.frames)
-    return replace(scene, frames=frames, align=np.eye(4))
 
 
 def _other_doubts(scene: Scene) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def read_log(path: Path) -> tuple[list[int], np.ndarray]:
     """Frame numbers and poses (n, 4, 4), NaN where one is none. ValueError: it is no ``.log`` of poses."""
     expected = "expected for each frame a line of three numbers, then four lines of four"
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         heads = [int(row[0]) for row in rows[::BLOCK]]
         numbers = [[float(word) for word in row] for at, row in enumerate(rows) if at % BLOCK]
     except ValueError as error:

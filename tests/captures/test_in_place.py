@@ -183,3 +183,16 @@ def test_a_real_pose_list(tmp_path: Path) -> None:
     assert scene.up.startswith("the floor")
     assert 0.5 < np.median(load_depth(scene, 0)[load_depth(scene, 0) > 0]) < 4
     assert all(0.5 < frame.pose[2, 3] < 2.2 for frame in scene.frames)  # held by a person
+
+
+def test_what_windows_puts_before_a_text(tmp_path: Path) -> None:
+    """A mark of the byte order, which its editors write unseen."""
+    for name, writer, files in (
+        ("posed", posed_folder, ("camera-intrinsics.txt", "gravity-direction.txt", "frame-000003.pose.txt")),
+        ("redwood", redwood, ("trajectory.log",)),
+    ):
+        (tmp_path / name).mkdir()
+        path, _ = writer.write(room_walk(), tmp_path / name)
+        for file in files:
+            (path / file).write_text((path / file).read_text(), encoding="utf-8-sig", newline="\r\n")
+        assert open_scene(path).dropped == ()

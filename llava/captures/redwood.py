@@ -101,7 +101,9 @@ def _read_camera(file: Path, size: tuple[int, int]) -> np.ndarray | None:
         columns = record["intrinsic_matrix"]
         made_for = (int(record["width"]), int(record["height"]))
         matrix = np.array(columns, np.float64).reshape(3, 3).T
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    if min(made_for) < 1:
         return None
     if made_for[0] * size[1] != made_for[1] * size[0]:
         raise ValueError(

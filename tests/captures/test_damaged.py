@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -60,6 +61,10 @@ def each(pattern: str, spoil: Callable[[Path], object]) -> Callable[[Path], obje
 
 def first(pattern: str, spoil: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda path: spoil(min(path.glob(pattern)))
+
+
+def camera(**values: float) -> Callable[[Path], object]:
+    return changed("camera_primesense.json", lambda text: json.dumps(json.loads(text) | values))
 
 
 def columns(line: str, change: Callable[[list[str]], list[str]]) -> str:
@@ -151,6 +156,9 @@ HOPELESS = {
         changed("camera_primesense.json", lambda text: text.replace("120", "90")),
         "camera_primesense.json is of a camera with 160x90 pixels, the depth images have 160x120",
     ),
+    "a camera without pixels": ("redwood", camera(width=0, height=0), "camera-intrinsics.txt is missing"),
+    "a camera without end": ("redwood", camera(width=float("inf")), "camera-intrinsics.txt is missing"),
+    "a camera too deep": ("redwood", put("camera_primesense.json", "[" * 100_000), "camera-intrinsics.txt is missing"),
     "a trajectory cut short": ("redwood", first("*.log", cut), "trajectory.log is no trajectory"),
     "a trajectory cut between lines": (
         "redwood",

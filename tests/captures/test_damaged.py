@@ -92,11 +92,22 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def huge(path: Path) -> None:
-    """A JPEG that says it has 65535 x 65535 pixels."""
+def sized(side: bytes) -> Callable[[Path], None]:
+    """A JPEG that says its sides have so many pixels."""
+
+    def spoil(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 9] = side * 2
+        path.write_bytes(data)
+
+    return spoil
+
+
+def nothing(path: Path) -> None:
+    """A PNG that says it has no pixel."""
     data = bytearray(path.read_bytes())
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = b"\xff" * 4
+    data[16:24] = bytes(8)
     path.write_bytes(data)
 
 
@@ -109,7 +120,13 @@ HOPELESS = {
     "nothing there": ("tum", shutil.rmtree, "there is nothing at"),
     "an empty folder": ("tum", lambda path: shutil.rmtree(path) or path.mkdir(), "is no capture that is known here"),
     "another format": ("tum", lambda path: (path / "rgb.txt").rename(path / "notes.md"), "is no capture that is known"),
-    "pictures of gigabytes": ("posed_folder", each("*.color.jpg", huge), "no image .*decoded.* exceeds limit"),
+    "pictures of gigabytes": (
+        "posed_folder",
+        each("*.color.jpg", sized(b"\xff\xff")),
+        "no image .*decoded.* exceeds",
+    ),
+    "pictures of nothing": ("posed_folder", each("*.color.jpg", sized(b"\0\0")), "no usable frame .* 0x0 pixels"),
+    "depth of nothing": ("tum", each("depth/*.png", nothing), "no usable frame .* 0x0 pixels"),
     "no picture listed": ("tum", put("rgb.txt", "# timestamp filename\n"), r"rgb.txt lists no image"),
     "no list of poses": ("tum", lambda path: (path / "groundtruth.txt").unlink(), r"groundtruth.txt is missing"),
     "no pose in the list": ("tum", put("groundtruth.txt", "# none\n"), r"groundtruth.txt holds no pose"),

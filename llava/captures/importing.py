@@ -19,7 +19,7 @@ from llava.captures.picture_turn import pictures_upright
 from llava.captures.pixels import load_color, load_depth
 from llava.captures.settle import settle
 from llava.captures.store import check_new, load_scene, save_scene
-from llava.captures.upright import upright
+from llava.captures.upright import direction, upright
 from llava.resumable import only_one
 from llava.types import Dropped, Scene
 
@@ -46,6 +46,8 @@ def import_scene(
     check_new(out)
     if depth_units is not None and not 0 < depth_units < np.inf:
         raise ValueError(f"{depth_units:g} depth units cannot be a metre: expected a positive number such as 1000")
+    if up is not None:
+        direction(up)  # before the work, not after it
     reader = find_reader(path)
     with _scratch(out) as scratch:
         scene = brought_near(reader.read(path, scratch))

@@ -22,7 +22,7 @@ from llava.captures.scannet import SPLITS, read_align, read_data_scene
 from llava.captures.settle import settle
 from llava.captures.upright import upright
 from llava.data.boxes import box_array
-from llava.data.chat import COORD, GROUND, SCENE
+from llava.data.chat import MARKS
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
 from llava.frames import read_selection, sample
 from llava.loading import load_checkpoint
@@ -197,7 +197,7 @@ def check_words(text: str) -> None:
         raise ValueError("the question holds bytes that are no text: ask in UTF-8")
     if not text.strip():
         raise ValueError("the question is empty: ask something in words")
-    marks = [mark for mark in (SCENE, GROUND, COORD) if mark in text]
+    marks = [mark for mark in MARKS if mark in text]
     if marks:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 

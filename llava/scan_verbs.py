@@ -214,12 +214,9 @@ def chat(
         strategy: frame sampling; default: as in training.
         frames: at most so many; default: as in training.
     """
-    try:
-        from llava.chatting import talk
+    from llava.chatting import talk
 
-        talk(_open(checkpoint, scene, strategy, frames), out)
-    except KeyboardInterrupt:
-        sys.exit(130)  # as shells say that somebody stopped it
+    talk(_open(checkpoint, scene, strategy, frames), out)
 
 
 def view(
@@ -262,4 +259,4 @@ def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | Non
 def _tell(content: dict[str, Any], text: str, as_json: bool) -> None:
     import json
 
-    print(json.dumps(content, ensure_ascii=False) if as_json else text)
+    print(json.dumps(content) if as_json else text)

@@ -155,6 +155,16 @@ def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
 
 
+def test_ctrl_c_is_no_error_to_explain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llava.captures.open_scene", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["scene", "info", "somewhere"])
+    assert ended.value.code == 130 and capsys.readouterr().err == "llava: stopped\n"
+
+
 @pytest.mark.parametrize("words", [[], ["sample", "--help"], ["doctor", "."]])
 def test_a_reader_that_goes_away_is_no_error_to_tell(tmp_path: Path, words: list[str]) -> None:
     """As in `llava ... | head -0`: the pipe is closed before anything is written."""

@@ -224,3 +224,12 @@ def test_what_windows_puts_before_a_text(tmp_path: Path) -> None:
         for file in files:
             (path / file).write_text((path / file).read_text(), encoding="utf-8-sig", newline="\r\n")
         assert open_scene(path).dropped == ()
+
+
+def test_lists_in_any_order_give_frames_in_time(tmp_path: Path) -> None:
+    path, _ = tum.write(room_walk(), tmp_path)
+    for name in ("rgb.txt", "depth.txt", "groundtruth.txt"):
+        lines = (path / name).read_text().splitlines()
+        (path / name).write_text("\n".join(lines[::-1]))
+    names = [frame.name for frame in open_scene(path).frames]
+    assert len(names) == 12 and names == sorted(names)

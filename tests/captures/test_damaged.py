@@ -303,9 +303,11 @@ def test_depth_in_other_units_is_noticed(capture, tmp_path: Path, capsys: pytest
     main(["import", str(path), str(tmp_path / "right"), "--depth-units", "1000", "--up", "0", "-0.0", "1"])
     captured = capsys.readouterr()
     assert captured.err == "" and "right: 12 frames, 0 dropped; up: --up" in captured.out
-    with pytest.raises(SystemExit):
-        main(["import", str(path), str(tmp_path / "none"), "--depth-units", "-1"])
-    assert "-1 depth units cannot be a metre" in capsys.readouterr().err
+    for units in ("-1", "1e-30", "1e300", "nan"):
+        with pytest.raises(SystemExit):
+            main(["import", str(path), str(tmp_path / "none"), "--depth-units", units])
+        assert "depth units cannot be a metre" in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()
 
 
 def test_names_in_any_script(capture, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from llava.cli import VERBS, main
+from llava.complaints import complaint
 from llava.resumable import only_one
 from llava.tasks import TASKS
 
@@ -119,6 +120,12 @@ def test_what_the_system_refuses_is_told(fails, monkeypatch: pytest.MonkeyPatch,
     Path("taken").write_text("a file where a folder is to be")
     monkeypatch.setattr("llava.rooms.make.write_json", full)
     assert message in fails(*args.split())
+
+
+def test_a_copy_that_fails_names_both_files() -> None:
+    """The disk that is full is the second one's."""
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "here/a.png", None, "there/a.png")
+    assert complaint(refused).startswith("No space left on device: here/a.png -> there/a.png; mend that")
 
 
 def test_a_killed_worker_is_told(fails, monkeypatch: pytest.MonkeyPatch) -> None:

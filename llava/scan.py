@@ -211,6 +211,14 @@ class Opened:
     selection: dict[str, Any] | None = None  # of frames, made beforehand
 
 
+def doubts(scene: Scene) -> tuple[str, ...]:
+    """What one should know of a scan before one believes what is said of it."""
+    if not scene.dropped:
+        return scene.doubts
+    lost, count = len(scene.dropped), len(scene.frames) + len(scene.dropped)
+    return (*scene.doubts, f"{lost} of {count} frames cannot be used: `llava scene info` says why")
+
+
 def open_settled(folder: Path) -> Opened:
     """A scan of one's own is turned upright and settled.
 

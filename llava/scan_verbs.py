@@ -248,10 +248,10 @@ def view(
 
 def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | None) -> Scan:
     """A scan, after its doubts were told."""
-    from llava.scan import Scan
+    from llava.scan import Scan, doubts
 
     scan = Scan(checkpoint, scene, strategy, frames)
-    for doubt in scan.scene.doubts:
+    for doubt in doubts(scan.scene):
         print(f"warning: {doubt}", file=sys.stderr)
     return scan
 

@@ -104,6 +104,15 @@ def test_warnings_go_to_stderr(llava, capture: Path, tmp_path: Path) -> None:
     assert len(told) == 1 and "nothing says which way is up" in told[0] and json.loads(out)["scene"] == str(wall)
 
 
+def test_lost_frames_are_told(llava, capture: Path, tmp_path: Path) -> None:
+    """An answer from half of a scan looks like one from all of it."""
+    torn = shutil.copytree(capture, tmp_path / "torn")
+    for path in sorted(torn.glob("0*.png"))[:2]:
+        path.write_bytes(path.read_bytes()[:1000])
+    out, err = llava("ask", "What is red?", "--json", scene=torn)
+    assert "warning: 2 of 4 frames cannot be used: `llava scene info` says why" in err and len(out.splitlines()) == 1
+
+
 def test_no_box_to_choose_from(llava, rooms_data: Path, tmp_path: Path) -> None:
     """A detector that found nothing is not the model's saying that nothing is like that."""
     for part in ("scannet/posed_images/scene0000_00", "scannet/scans/scene0000_00"):

@@ -59,7 +59,8 @@ def open_viewer(
 
 def keep_open(viewer: Viewer, host: str) -> None:
     """Say where the page is, and wait for Ctrl-C, which is raised as KeyboardInterrupt once the page is closed."""
-    place = "this machine's address" if host in ("0.0.0.0", "::") else host
+    place = f"[{host}]" if ":" in host else host
+    place = "this machine's address" if host in ("0.0.0.0", "::") else place
     try:
         print(f"open http://{place}:{viewer.port} in a browser; Ctrl-C ends it", flush=True)
         threading.Event().wait()

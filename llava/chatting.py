@@ -25,7 +25,11 @@ def talk(scan: Scan, out: Path) -> None:
     Args:
         scan: to talk about.
         out: folder for what is found.
+
+    ValueError: there is no stdin.
     """
+    if sys.stdin is None:
+        raise ValueError("there is nowhere to read questions from: stdin is closed")
     by_hand = sys.stdin.isatty()
     sys.stdin.reconfigure(errors="replace")  # a pipe may bring anything
     if by_hand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -287,13 +288,20 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a verb. What went wrong for the user's or the machine's reasons is told as `complaints` tells it.
 
-    A reader that has gone away (`llava ... | head`) ends it with code 1 and no word.
+    A reader that has gone away (`llava ... | head`) ends it with code 1 and no word, Ctrl-C with code 130, as shells
+    say it.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names and answers may be in any script, and names in none
     try:
         try:
             _run_verb(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # here, where it can be told that nobody reads it
+            if sys.stdout is not None:  # it was closed before
+                sys.stdout.flush()  # here, where it can be told that nobody reads it
+    except KeyboardInterrupt:
+        print("llava: stopped", file=sys.stderr)
+        sys.exit(130)
     except BrokenPipeError:
         # As the documentation of `signal` advises: Python would try once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -46,7 +46,8 @@ def complaint(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         if error.errno is None:  # a library's, about something else
             return None
-        place = "" if error.filename is None else f": {error.filename}"
+        files = [str(name) for name in (error.filename, error.filename2) if name is not None]  # a copy has two
+        place = ": " + " -> ".join(files) if files else ""
         return f"{error.strerror}{place}; mend that and run it again"
     if isinstance(error, BrokenProcessPool):  # a RuntimeError, too
         return "a worker process was killed, out of memory perhaps: run it again, with fewer --workers"

@@ -125,7 +125,8 @@ def write_mesh(path: Path, vertices: np.ndarray, faces: np.ndarray, colors: np.n
     """A binary PLY of vertices (p, 3) metres, triangles (f, 3) and colours (p, 3) uint8."""
     from plyfile import PlyData, PlyElement
 
-    fields = [(axis, "<f4") for axis in "xyz"] + [(color, "u1") for color in ("red", "green", "blue")]
+    # Double precision: a capture's own world may be a map's, whose origin is 5,000 km away.
+    fields = [(axis, "<f8") for axis in "xyz"] + [(color, "u1") for color in ("red", "green", "blue")]
     points = np.empty(len(vertices), fields)
     for (name, _), values in zip(fields, [*vertices.T, *colors.T], strict=True):
         points[name] = values

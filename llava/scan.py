@@ -22,7 +22,7 @@ from llava.captures.scannet import SPLITS, read_align, read_data_scene
 from llava.captures.settle import settle
 from llava.captures.upright import upright
 from llava.data.boxes import box_array
-from llava.data.chat import COORD, GROUND, SCENE
+from llava.data.chat import MARKS
 from llava.data.scenes import SceneInputs, no_views, scene_inputs
 from llava.frames import read_selection, sample
 from llava.loading import load_checkpoint
@@ -197,7 +197,7 @@ def check_words(text: str) -> None:
         raise ValueError("the question holds bytes that are no text: ask in UTF-8")
     if not text.strip():
         raise ValueError("the question is empty: ask something in words")
-    marks = [mark for mark in (SCENE, GROUND, COORD) if mark in text]
+    marks = [mark for mark in MARKS if mark in text]
     if marks:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 
@@ -209,6 +209,14 @@ class Opened:
     scene: Scene
     brought: tuple[str, np.ndarray] | None = None  # boxes (n, 6), and whose they are; None: it brings none
     selection: dict[str, Any] | None = None  # of frames, made beforehand
+
+
+def doubts(scene: Scene) -> tuple[str, ...]:
+    """What one should know of a scan before one believes what is said of it."""
+    if not scene.dropped:
+        return scene.doubts
+    lost, count = len(scene.dropped), len(scene.frames) + len(scene.dropped)
+    return (*scene.doubts, f"{lost} of {count} frames cannot be used: `llava scene info` says why")
 
 
 def open_settled(folder: Path) -> Opened:

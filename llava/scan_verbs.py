@@ -214,12 +214,9 @@ def chat(
         strategy: frame sampling; default: as in training.
         frames: at most so many; default: as in training.
     """
-    try:
-        from llava.chatting import talk
+    from llava.chatting import talk
 
-        talk(_open(checkpoint, scene, strategy, frames), out)
-    except KeyboardInterrupt:
-        sys.exit(130)  # as shells say that somebody stopped it
+    talk(_open(checkpoint, scene, strategy, frames), out)
 
 
 def view(
@@ -251,10 +248,10 @@ def view(
 
 def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | None) -> Scan:
     """A scan, after its doubts were told."""
-    from llava.scan import Scan
+    from llava.scan import Scan, doubts
 
     scan = Scan(checkpoint, scene, strategy, frames)
-    for doubt in scan.scene.doubts:
+    for doubt in doubts(scan.scene):
         print(f"warning: {doubt}", file=sys.stderr)
     return scan
 
@@ -262,4 +259,4 @@ def _open(checkpoint: Path, scene: Path, strategy: str | None, frames: int | Non
 def _tell(content: dict[str, Any], text: str, as_json: bool) -> None:
     import json
 
-    print(json.dumps(content, ensure_ascii=False) if as_json else text)
+    print(json.dumps(content) if as_json else text)

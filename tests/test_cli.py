@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from llava.cli import VERBS, main
+from llava.complaints import complaint
 from llava.resumable import only_one
 from llava.tasks import TASKS
 
@@ -121,6 +122,12 @@ def test_what_the_system_refuses_is_told(fails, monkeypatch: pytest.MonkeyPatch,
     assert message in fails(*args.split())
 
 
+def test_a_copy_that_fails_names_both_files() -> None:
+    """The disk that is full is the second one's."""
+    refused = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "here/a.png", None, "there/a.png")
+    assert complaint(refused).startswith("No space left on device: here/a.png -> there/a.png; mend that")
+
+
 def test_a_killed_worker_is_told(fails, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_args: object, **_options: object) -> None:
         raise BrokenProcessPool("A process in the process pool was terminated abruptly")
@@ -153,6 +160,16 @@ def test_a_complaint_has_no_traceback(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_no_error_to_explain(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llava.captures.open_scene", stopped)
+    with pytest.raises(SystemExit) as ended:
+        main(["scene", "info", "somewhere"])
+    assert ended.value.code == 130 and capsys.readouterr().err == "llava: stopped\n"
 
 
 @pytest.mark.parametrize("words", [[], ["sample", "--help"], ["doctor", "."]])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from llava.found import EDGE, color_of, draw, told, write_found
+from llava.found import EDGE, color_of, draw, told, write_found, write_mesh
 from llava.geometry.boxes import bounds, corners
 from llava.scan import Found, Scan
 
@@ -88,3 +88,13 @@ def test_the_best_frames_show_the_boxes_in_their_colours(scan: Scan, found: list
 def test_boxes_in_words(scan: Scan, found: list[Found]) -> None:
     first, second = told(scan, [Found(np.array([1, -2, 0.5, 1, 1, 1]), 0.876), found[0]]).splitlines()
     assert first == "1: 88%, at (1.00, -2.00, 0.50), 1.00 x 1.00 x 1.00 m" and second.startswith("2: 30%, at (")
+
+
+def test_a_mesh_far_from_its_origin(tmp_path: Path) -> None:
+    """A capture's own world may be a map's: single precision would round its corners to half a metre."""
+    import open3d
+
+    vertices = np.array([[0.1, 0, 0], [1.2, 0, 0], [0, 1.3, 0]]) + (4.5e5, 5.2e6, 300)
+    write_mesh(tmp_path / "far.ply", vertices, np.array([[0, 1, 2]]), np.zeros((3, 3), np.uint8))
+    mesh = open3d.io.read_triangle_mesh(str(tmp_path / "far.ply"))
+    np.testing.assert_allclose(np.asarray(mesh.vertices), vertices, rtol=0, atol=1e-6)

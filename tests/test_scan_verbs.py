@@ -65,6 +65,32 @@ def test_json_is_one_object(llava, rooms_data: Path) -> None:
     assert all(Path(path).is_file() for path in content["files"].values())
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
+def test_any_terminal_shows_any_name(
+    llava, capture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    """A name that is no UTF-8, and a question in a script that the terminal cannot show."""
+    scene = shutil.copytree(capture, tmp_path / os.fsdecode(b"caf\xe9"))
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding))
+    llava("ask", "椅子?", "--json", scene=scene)
+    content = json.loads(written.getvalue())
+    assert content["question"] == "椅子?" and Path(content["scene"]).is_dir()
+    main(["scene", "info", str(scene)])
+    assert rb"scannet/caf\udce9" in written.getvalue()
+
+
+def test_closed_streams(llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SystemExit) as ended:
+        llava("chat")
+    assert ended.value.code == 2
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(SystemExit) as ended:
+        llava("ask", "")
+    assert ended.value.code == 2
+
+
 def test_warnings_go_to_stderr(llava, capture: Path, tmp_path: Path) -> None:
     """A scan of a wall alone: no floor says which way is up."""
     wall = shutil.copytree(capture, tmp_path / "wall")
@@ -76,6 +102,15 @@ def test_warnings_go_to_stderr(llava, capture: Path, tmp_path: Path) -> None:
     out, err = llava("ask", "What is red?", "--json", scene=wall)
     told = [line for line in err.splitlines() if line.startswith("warning")]
     assert len(told) == 1 and "nothing says which way is up" in told[0] and json.loads(out)["scene"] == str(wall)
+
+
+def test_lost_frames_are_told(llava, capture: Path, tmp_path: Path) -> None:
+    """An answer from half of a scan looks like one from all of it."""
+    torn = shutil.copytree(capture, tmp_path / "torn")
+    for path in sorted(torn.glob("0*.png"))[:2]:
+        path.write_bytes(path.read_bytes()[:1000])
+    out, err = llava("ask", "What is red?", "--json", scene=torn)
+    assert "warning: 2 of 4 frames cannot be used: `llava scene info` says why" in err and len(out.splitlines()) == 1
 
 
 def test_no_box_to_choose_from(llava, rooms_data: Path, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from llava.captures.near import brought_near
+
 if TYPE_CHECKING:
     from llava.types import Scene
 
@@ -56,7 +58,7 @@ def open_scene(path: str | Path) -> Scene:
     reader = find_reader(path)
     if reader.PACKED:
         raise ValueError(f"{path} ({reader.NAME}) must be unpacked to be read: `llava import {path} OUT` first")
-    scene = reader.read(path, path)
+    scene = brought_near(reader.read(path, path))
     stored = reader.__name__.endswith(".store")
     return scene if scene.up or stored else replace(scene, doubts=(*scene.doubts, NO_GRAVITY))
 

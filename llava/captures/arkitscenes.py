@@ -84,7 +84,8 @@ def read(path: Path, scratch: Path) -> Scene:
 
 def _root(path: Path) -> Path | None:
     """Where a scan's files lie: in its folder, or, in the object detection set, in <scan>_frames in it."""
-    return next((root for root in (path, path / f"{path.name}_frames") if (root / TRAJECTORY).is_file()), None)
+    roots = (path, path / f"{path.resolve().name}_frames")
+    return next((root for root in roots if (root / TRAJECTORY).is_file()), None)
 
 
 def _trajectory(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 COLOR = (".jpg", ".jpeg", ".png")
@@ -19,17 +20,24 @@ def pairs(color: Path, depth: Path, depth_ends: Sequence[str] = (".png",)) -> li
     where it should be. Files of other kinds are left aside.
 
     The number is the first in a name (``000012-000000400.jpg`` is the 12th and has a time stamp); where that does not
-    tell a folder's files apart, the whole name up to its first dot is taken.
+    tell a folder's files apart, the name up to its first dot is taken, then the whole (``1305031102.175304.png``).
 
-    ValueError: a folder holds no image.
+    ValueError: a folder holds no image, or two of one name.
     """
     pictures, depths = _images(color, COLOR), _images(depth, depth_ends)
-    key = _number if _tells_apart(pictures) and _tells_apart(depths) else _stem
+    whole = partial(_whole, (*COLOR, *depth_ends))
+    apart = [key for key in (_number, _stem, whole) if all(_tells_apart(key, some) for some in (pictures, depths))]
+    if not apart:
+        raise ValueError(
+            f"{color} or {depth} holds two images of one name (000001.jpg beside 000001.png): which one is meant is "
+            "unknown; keep one"
+        )
+    key, name_of = apart[0], next(key for key in apart if key is not _number)
     by_key = [{key(file): file for file in files} for files in (pictures, depths)]
     found = []
     for at in sorted(by_key[0].keys() | by_key[1].keys()):
         picture, image = (files.get(at) for files in by_key)
-        name = _stem(picture or image)
+        name = name_of(picture or image)
         found.append((name, picture or color / f"{name}{COLOR[0]}", image or depth / f"{name}{depth_ends[0]}"))
     return found
 
@@ -41,9 +49,9 @@ def _images(folder: Path, ends: Sequence[str]) -> list[Path]:
     return files
 
 
-def _tells_apart(files: Sequence[Path]) -> bool:
-    numbers = {_number(file) for file in files}
-    return len(numbers) == len(files) and -1 not in numbers
+def _tells_apart(key: Callable[[Path], str | int], files: Sequence[Path]) -> bool:
+    keys = {key(file) for file in files}
+    return len(keys) == len(files) and -1 not in keys
 
 
 def _number(file: Path) -> int:
@@ -53,3 +61,8 @@ def _number(file: Path) -> int:
 
 def _stem(file: Path) -> str:
     return file.name.split(".")[0]
+
+
+def _whole(ends: Sequence[str], file: Path) -> str:
+    """The name without its ending."""
+    return file.name[: -max(len(end) for end in ends if file.name.lower().endswith(end))]

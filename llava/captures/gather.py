@@ -213,10 +213,10 @@ def _usable_pose(given: Path | np.ndarray) -> np.ndarray:
 
 def _parse(path: Path) -> np.ndarray:
     try:
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         matrix = np.array([[float(word) for word in row] for row in rows])
     except ValueError as error:
-        raise ValueError(f"{path.name} holds no matrix ({error})") from error
+        raise ValueError(f"{path.name} holds no matrix of numbers with blanks between ({error})") from error
     if matrix.shape not in ((3, 3), (4, 4)):
         raise ValueError(f"{path.name} has shape {matrix.shape}, expected a 3x3 or 4x4 matrix")
     return matrix

@@ -22,6 +22,8 @@ SHARP = 1024  # steps of whole 1024ths of a pixel are exact in the arithmetic of
 def load_color(scene: Scene, index: int) -> Image.Image:
     """The frame's picture, RGB. ValueError names a file that cannot be decoded."""
     picture = _decode(scene.frames[index].color)
+    if picture.mode.startswith("I"):  # 16-bit grey, which Pillow would cut off at 255
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 

@@ -58,7 +58,7 @@ def _listed(folder: Path, name: str) -> Listed:
 
 def _read_direction(path: Path) -> np.ndarray:
     try:
-        direction = np.array([float(word) for word in path.read_text().split()])
+        direction = np.array([float(word) for word in path.read_text(encoding="utf-8-sig").split()])
     except ValueError as error:
         raise ValueError(f"{path} holds no direction ({error}): expected 3 numbers") from error
     if direction.shape != (3,) or not np.isfinite(direction).all() or np.linalg.norm(direction) < 1e-6:

@@ -62,7 +62,7 @@ def read_log(path: Path) -> tuple[list[int], np.ndarray]:
     """Frame numbers and poses (n, 4, 4), NaN where one is none. ValueError: it is no ``.log`` of poses."""
     expected = "expected for each frame a line of three numbers, then four lines of four"
     try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [line.split() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
         heads = [int(row[0]) for row in rows[::BLOCK]]
         numbers = [[float(word) for word in row] for at, row in enumerate(rows) if at % BLOCK]
     except ValueError as error:
@@ -101,7 +101,9 @@ def _read_camera(file: Path, size: tuple[int, int]) -> np.ndarray | None:
         columns = record["intrinsic_matrix"]
         made_for = (int(record["width"]), int(record["height"]))
         matrix = np.array(columns, np.float64).reshape(3, 3).T
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
+        return None
+    if min(made_for) < 1:
         return None
     if made_for[0] * size[1] != made_for[1] * size[0]:
         raise ValueError(

@@ -43,7 +43,7 @@ def read(path: Path, _scratch: Path) -> Scene:
 
 def check_new(out: Path) -> None:
     """ValueError: something is there already."""
-    if out.exists():
+    if out.exists() or out.is_symlink():  # one that leads nowhere, too
         raise ValueError(f"{out} exists already: name a new folder, or delete it first")
 
 

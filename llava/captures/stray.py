@@ -116,7 +116,8 @@ def _seven(row: dict[str, str | None]) -> list[float]:
 def _camera_matrix(path: Path) -> np.ndarray:
     """Intrinsics (3, 3). ValueError: the file is missing or holds something else."""
     try:
-        camera = np.array([[float(word) for word in line.split(",")] for line in path.read_text().splitlines() if line])
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        camera = np.array([[float(word) for word in line.split(",")] for line in lines if line])
     except FileNotFoundError as error:
         raise ValueError(f"{path} is missing: it holds the camera's intrinsics (3x3 numbers)") from error
     except ValueError as error:

@@ -36,7 +36,7 @@ HELD_UPRIGHT = -0.5  # mean z of the cameras' downward axes below which the worl
 
 @dataclass(frozen=True)
 class Stamped:
-    """Images and when they were taken."""
+    """Images and when they were taken, in order."""
 
     times: np.ndarray  # (n,) seconds
     files: tuple[Path, ...]
@@ -91,4 +91,5 @@ def _read_stamped(path: Path) -> Stamped:
         times = np.array([float(time) for time, _ in rows])
     except ValueError as error:
         raise ValueError(f"{path}: {error}; expected lines of 'timestamp filename'") from error
-    return Stamped(times, tuple(path.parent / name for _, name in rows))
+    order = np.argsort(times, kind="stable")  # what several threads write is not always in order
+    return Stamped(times[order], tuple(path.parent / rows[at][1] for at in order))

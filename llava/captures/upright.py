@@ -63,8 +63,7 @@ def upright(scene: Scene, up: Sequence[float] | None = None) -> Scene:
     ValueError: ``up`` is no direction, or a depth image cannot be decoded.
     """
     if up is not None:
-        direction = _direction(up)
-        return _turned(_as_captured(scene), direction, "--up")
+        return _turned(scene, scene.align[:3, :3] @ direction(up), "--up")
     if scene.up is not None:
         return scene
     floor = find_floor(scene)
@@ -188,19 +187,14 @@ def _turned(scene: Scene, up: np.ndarray, who: str) -> Scene:
     return replace(scene, frames=frames, align=change @ scene.align, up=who, doubts=_other_doubts(scene))
 
 
-def _as_captured(scene: Scene) -> Scene:
-    undo = invert_pose(scene.align)
-    frames = tuple(replace(frame, pose=undo @ frame.pose) for frame in scene.frames)
-    return replace(scene, frames=frames, align=np.eye(4))
-
-
 def _other_doubts(scene: Scene) -> tuple[str, ...]:
     about_up = (NO_GRAVITY, AMBIGUOUS.split(" (")[0])
     return tuple(doubt for doubt in scene.doubts if not doubt.startswith(about_up))
 
 
-def _direction(up: Sequence[float]) -> np.ndarray:
-    direction = np.asarray(up, np.float64)
-    if direction.shape != (3,) or not np.isfinite(direction).all() or np.linalg.norm(direction) < 1e-6:
+def direction(up: Sequence[float]) -> np.ndarray:
+    """The unit vector (3,) that somebody told. ValueError: it is no direction."""
+    given = np.asarray(up, np.float64)
+    if given.shape != (3,) or not np.isfinite(given).all() or np.linalg.norm(given) < 1e-6:
         raise ValueError(f"--up: expected 3 finite numbers that are not all zero, such as 0 -1 0, found {list(up)}")
-    return direction / np.linalg.norm(direction)
+    return given / np.linalg.norm(given)

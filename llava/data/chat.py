@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SCENE, GROUND, COORD = "<image>", "<ground>", "<coord>"
+MARKS = (SCENE, GROUND, COORD, "<|im_start|>", "<|im_end|>", "<|endoftext|>")  # tokens that no words can be
 IGNORE = -100
 
 

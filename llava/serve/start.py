@@ -13,7 +13,7 @@ from llava.captures.pixels import load_views
 from llava.encoders.siglip import Siglip
 from llava.frames import sample
 from llava.model.positions import Positions
-from llava.scan import Scan, open_settled
+from llava.scan import Scan, doubts, open_settled
 from llava.serve.fusing import fuse
 from llava.serve.shapes import Cells, encoding_cells
 from llava.serve.viewer import Viewer, check_port
@@ -51,7 +51,7 @@ def open_viewer(
     else:
         scan = Scan(checkpoint, path, strategy, frames)
         scene, chosen = scan.scene, scan.chosen
-    for doubt in scene.doubts:
+    for doubt in doubts(scene):
         print(f"warning: {doubt}", file=sys.stderr)
     cloud = fuse(scene)
     return Viewer(scene, cloud, chosen, lambda: _cells(scene, chosen, scan), scan, host, port)
@@ -59,7 +59,8 @@ def open_viewer(
 
 def keep_open(viewer: Viewer, host: str) -> None:
     """Say where the page is, and wait for Ctrl-C, which is raised as KeyboardInterrupt once the page is closed."""
-    place = "this machine's address" if host in ("0.0.0.0", "::") else host
+    place = f"[{host}]" if ":" in host else host
+    place = "this machine's address" if host in ("0.0.0.0", "::") else place
     try:
         print(f"open http://{place}:{viewer.port} in a browser; Ctrl-C ends it", flush=True)
         threading.Event().wait()

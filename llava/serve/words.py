@@ -7,6 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from llava.found import color_of
+from llava.scan import doubts
 from llava.serve.conversation import Turn
 from llava.serve.shapes import extent
 
@@ -34,9 +35,9 @@ def scan_html(scene: Scene, cloud: Cloud, chosen: Sequence[int], scan: Scan | No
         boxes = f"{len(scan.boxes)} boxes to choose from ({BOXES_FROM[scan.boxes_from]})"
         facts[-1:] = [f"{boxes}, read by {scan.checkpoint.resolve().name}", "click on the scene to have it described"]
     lines = "".join(f"<div style='{FAINT}'>{escape(fact)}</div>" for fact in facts)
-    doubts = "".join(f"<div class='doubt' style='color:#d9822b'>{escape(doubt)}</div>" for doubt in scene.doubts)
+    warnings = "".join(f"<div class='doubt' style='color:#d9822b'>{escape(doubt)}</div>" for doubt in doubts(scene))
     title = f"<div style='font-size:1.15em;font-weight:600'>{escape(scene.name)}</div>"
-    return f"<div style='padding:.2em .8em .5em;font-size:.85em;line-height:1.45'>{title}{lines}{doubts}</div>"
+    return f"<div style='padding:.2em .8em .5em;font-size:.85em;line-height:1.45'>{title}{lines}{warnings}</div>"
 
 
 def turn_html(turn: Turn) -> str:

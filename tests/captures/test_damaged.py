@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
 import re
 import shutil
@@ -62,6 +63,10 @@ def first(pattern: str, spoil: Callable[[Path], object]) -> Callable[[Path], obj
     return lambda path: spoil(min(path.glob(pattern)))
 
 
+def camera(**values: float) -> Callable[[Path], object]:
+    return changed("camera_primesense.json", lambda text: json.dumps(json.loads(text) | values))
+
+
 def columns(line: str, change: Callable[[list[str]], list[str]]) -> str:
     return line if line.startswith("#") else " ".join(change(line.split()))
 
@@ -87,11 +92,22 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def huge(path: Path) -> None:
-    """A JPEG that says it has 65535 x 65535 pixels."""
+def sized(side: bytes) -> Callable[[Path], None]:
+    """A JPEG that says its sides have so many pixels."""
+
+    def spoil(path: Path) -> None:
+        data = bytearray(path.read_bytes())
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 9] = side * 2
+        path.write_bytes(data)
+
+    return spoil
+
+
+def nothing(path: Path) -> None:
+    """A PNG that says it has no pixel."""
     data = bytearray(path.read_bytes())
-    at = data.index(b"\xff\xc0")
-    data[at + 5 : at + 9] = b"\xff" * 4
+    data[16:24] = bytes(8)
     path.write_bytes(data)
 
 
@@ -104,7 +120,13 @@ HOPELESS = {
     "nothing there": ("tum", shutil.rmtree, "there is nothing at"),
     "an empty folder": ("tum", lambda path: shutil.rmtree(path) or path.mkdir(), "is no capture that is known here"),
     "another format": ("tum", lambda path: (path / "rgb.txt").rename(path / "notes.md"), "is no capture that is known"),
-    "pictures of gigabytes": ("posed_folder", each("*.color.jpg", huge), "no image .*decoded.* exceeds limit"),
+    "pictures of gigabytes": (
+        "posed_folder",
+        each("*.color.jpg", sized(b"\xff\xff")),
+        "no image .*decoded.* exceeds",
+    ),
+    "pictures of nothing": ("posed_folder", each("*.color.jpg", sized(b"\0\0")), "no usable frame .* 0x0 pixels"),
+    "depth of nothing": ("tum", each("depth/*.png", nothing), "no usable frame .* 0x0 pixels"),
     "no picture listed": ("tum", put("rgb.txt", "# timestamp filename\n"), r"rgb.txt lists no image"),
     "no list of poses": ("tum", lambda path: (path / "groundtruth.txt").unlink(), r"groundtruth.txt is missing"),
     "no pose in the list": ("tum", put("groundtruth.txt", "# none\n"), r"groundtruth.txt holds no pose"),
@@ -151,6 +173,9 @@ HOPELESS = {
         changed("camera_primesense.json", lambda text: text.replace("120", "90")),
         "camera_primesense.json is of a camera with 160x90 pixels, the depth images have 160x120",
     ),
+    "a camera without pixels": ("redwood", camera(width=0, height=0), "camera-intrinsics.txt is missing"),
+    "a camera without end": ("redwood", camera(width=float("inf")), "camera-intrinsics.txt is missing"),
+    "a camera too deep": ("redwood", put("camera_primesense.json", "[" * 100_000), "camera-intrinsics.txt is missing"),
     "a trajectory cut short": ("redwood", first("*.log", cut), "trajectory.log is no trajectory"),
     "a trajectory cut between lines": (
         "redwood",
@@ -254,13 +279,16 @@ def test_what_is_there_is_not_overwritten(capture, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="out exists already: name a new folder"):
         import_scene(capture("tum"), tmp_path / "out")
     assert (tmp_path / "out").read_text() == "mine"
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="link exists already"):
+        import_scene(tmp_path / "tum", tmp_path / "link")
 
 
 @pytest.mark.parametrize("up", [(0, 0, 0), (np.nan, 0, 1)])
 def test_an_up_that_is_none(up, capture, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="up"):
         import_scene(capture("tum"), tmp_path / "out/scene", up)
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists(), "told before the work"
 
 
 def test_depth_in_other_units_is_noticed(capture, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -275,9 +303,11 @@ def test_depth_in_other_units_is_noticed(capture, tmp_path: Path, capsys: pytest
     main(["import", str(path), str(tmp_path / "right"), "--depth-units", "1000", "--up", "0", "-0.0", "1"])
     captured = capsys.readouterr()
     assert captured.err == "" and "right: 12 frames, 0 dropped; up: --up" in captured.out
-    with pytest.raises(SystemExit):
-        main(["import", str(path), str(tmp_path / "none"), "--depth-units", "-1"])
-    assert "-1 depth units cannot be a metre" in capsys.readouterr().err
+    for units in ("-1", "1e-30", "1e300", "nan"):
+        with pytest.raises(SystemExit):
+            main(["import", str(path), str(tmp_path / "none"), "--depth-units", units])
+        assert "depth units cannot be a metre" in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()
 
 
 def test_names_in_any_script(capture, tmp_path: Path) -> None:

@@ -73,6 +73,34 @@ def test_names_without_telling_numbers_are_paired_whole(tmp_path: Path) -> None:
     assert [name for name, *_ in pairs(tmp_path / "color", tmp_path / "depth")] == ["cam0_a", "cam0_b"]
 
 
+def test_names_that_are_times(tmp_path: Path) -> None:
+    """With a dot in the middle: their first number says the second alone."""
+    names = ("color/17.5.jpg", "color/17.75.PNG", "depth/17.5.pgm.gz", "depth/17.75.pgm")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    ends = (".png", ".pgm", ".pgm.gz")
+    found = [
+        (name, *(file.name for file in files)) for name, *files in pairs(tmp_path / "color", tmp_path / "depth", ends)
+    ]
+    assert found == [("17.5", "17.5.jpg", "17.5.pgm.gz"), ("17.75", "17.75.PNG", "17.75.pgm")]
+    (tmp_path / "color/17.5.png").touch()
+    with pytest.raises(ValueError, match="holds two images of one name"):
+        pairs(tmp_path / "color", tmp_path / "depth", ends)
+
+
+def test_names_are_those_of_files_apart(tmp_path: Path) -> None:
+    """Numbers behind a first dot, and endings of a camera's own before the last."""
+    for folder, kind in (("color", "rgb"), ("depth", "d")):
+        for number in (1, 2):
+            for sequence in ("numbered", "named"):
+                (tmp_path / sequence / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"numbered/{folder}/cam.{number}.png").touch()
+            (tmp_path / f"named/{folder}/{'ab'[number - 1]}.{kind}.png").touch()
+    assert [name for name, *_ in pairs(tmp_path / "numbered/color", tmp_path / "numbered/depth")] == ["cam.1", "cam.2"]
+    assert [name for name, *_ in pairs(tmp_path / "named/color", tmp_path / "named/depth")] == ["a", "b"]
+
+
 @pytest.mark.parametrize("folder", ["rgbd_dataset_freiburg1_xyz", "my_kinect"])
 def test_a_known_camera_is_no_doubt(folder: str, tmp_path: Path) -> None:
     """TUM's own recordings have calibrated cameras, known by name; others get the usual Kinect, and a doubt."""
@@ -183,3 +211,25 @@ def test_a_real_pose_list(tmp_path: Path) -> None:
     assert scene.up.startswith("the floor")
     assert 0.5 < np.median(load_depth(scene, 0)[load_depth(scene, 0) > 0]) < 4
     assert all(0.5 < frame.pose[2, 3] < 2.2 for frame in scene.frames)  # held by a person
+
+
+def test_what_windows_puts_before_a_text(tmp_path: Path) -> None:
+    """A mark of the byte order, which its editors write unseen."""
+    for name, writer, files in (
+        ("posed", posed_folder, ("camera-intrinsics.txt", "gravity-direction.txt", "frame-000003.pose.txt")),
+        ("redwood", redwood, ("trajectory.log",)),
+    ):
+        (tmp_path / name).mkdir()
+        path, _ = writer.write(room_walk(), tmp_path / name)
+        for file in files:
+            (path / file).write_text((path / file).read_text(), encoding="utf-8-sig", newline="\r\n")
+        assert open_scene(path).dropped == ()
+
+
+def test_lists_in_any_order_give_frames_in_time(tmp_path: Path) -> None:
+    path, _ = tum.write(room_walk(), tmp_path)
+    for name in ("rgb.txt", "depth.txt", "groundtruth.txt"):
+        lines = (path / name).read_text().splitlines()
+        (path / name).write_text("\n".join(lines[::-1]))
+    names = [frame.name for frame in open_scene(path).frames]
+    assert len(names) == 12 and names == sorted(names)

@@ -269,6 +269,15 @@ TOTAL = {
         r"shape \(2, 2\)",
     ),
     "no intrinsics": ("nerfstudio", each_frame(lambda frame: frame.pop("fl_x")), r"has no intrinsics \(fl_x\)"),
+    "a depth unit of light years": (
+        "nerfstudio",
+        with_json(depth_unit_scale_factor=1e16),
+        "1e-16 depth units cannot be a metre",
+    ),
+    "names of endless numbers": (
+        *("nerfstudio", each_frame(lambda frame: frame.update(file_path="9" * 5000))),
+        "File name too long",
+    ),
     "negative focal length": ("nerfstudio", each_frame(lambda f: f.update(fl_x=-1)), "fl_x is -1, expected"),
     "no depth image": ("nerfstudio", lambda path: shutil.rmtree(path / "depth"), "frame_0.png is missing"),
 }

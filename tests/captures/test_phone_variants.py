@@ -64,13 +64,19 @@ def test_a_camera_that_refocuses_is_doubted_and_one_of_another_lens_dropped(tmp_
     assert scene.depth_intrinsics[0, 0] == pytest.approx(fx)
 
 
-def test_the_object_detection_set_has_the_files_one_folder_deeper(tmp_path: Path) -> None:
+def test_the_object_detection_set_has_the_files_one_folder_deeper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, _ = arkitscenes.write(room_walk(), tmp_path / "x")
     scan = tmp_path / arkitscenes.SCAN
     scan.mkdir()
     path.rename(scan / f"{arkitscenes.SCAN}_frames")
     scene = read(scan, tmp_path / "scratch")
     assert len(scene.frames) == FRAMES and scene.name == f"arkitscenes/{arkitscenes.SCAN}"
+    (tmp_path / "link").symlink_to(scan)
+    assert find_reader(tmp_path / "link").NAME == "ARKitScenes"
+    monkeypatch.chdir(scan)
+    assert find_reader(Path(".")).NAME == "ARKitScenes"
 
 
 def changed(folder: Path, change: Callable[[dict], object]) -> Path:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from llava.captures import open_scene
-from llava.captures.pixels import load_depth, load_views, resized_square
+from llava.captures.pixels import load_color, load_depth, load_views, resized_square
 from llava.geometry.camera import project, square_crop
 
 
@@ -86,3 +86,13 @@ def test_the_depth_scale_of_a_scene_is_used(posed_images: Path) -> None:
     scene = open_scene(posed_images)
     finer = dataclasses.replace(scene, depth_scale=5000.0)
     np.testing.assert_allclose(load_depth(finer, 0) * 5, load_depth(scene, 0), rtol=1e-6)
+
+
+def test_grey_pictures_of_16_bits(posed_folder: Path) -> None:
+    """An infrared camera's: 65535 is white, as PNG says."""
+    values = np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(np.uint16)
+    for number in range(4):
+        (posed_folder / f"frame-{number:06d}.color.jpg").unlink()
+        Image.fromarray(values).save(posed_folder / f"frame-{number:06d}.color.png")
+    picture = np.asarray(load_color(open_scene(posed_folder), 0))
+    np.testing.assert_array_equal(picture, np.repeat((values >> 8)[..., None], 3, axis=2))

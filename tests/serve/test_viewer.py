@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
@@ -23,7 +25,7 @@ from llava.geometry.camera import project
 from llava.scan import Scan
 from llava.serve import shapes
 from llava.serve.fusing import pick
-from llava.serve.start import open_viewer
+from llava.serve.start import keep_open, open_viewer
 from llava.serve.viewer import CLICK, FOV, FRUSTUM, PANEL_WIDTH, Viewer, check_port
 
 if TYPE_CHECKING:
@@ -189,3 +191,15 @@ def test_ctrl_c_ends_the_command_politely(scan_folder: Path) -> None:
         finally:
             running.kill()
     assert (running.returncode, out.strip(), err) == (0, "ended", "")
+
+
+def test_the_address_of_an_ip6_host(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A browser takes its colons for the port's without brackets."""
+
+    def ctrl_c(_: threading.Event) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("llava.serve.start.threading.Event.wait", ctrl_c)
+    with pytest.raises(KeyboardInterrupt):
+        keep_open(SimpleNamespace(port=8080, close=lambda: None), "::1")
+    assert capsys.readouterr().out.startswith("open http://[::1]:8080 in a browser")

@@ -34,13 +34,15 @@ def color_of(number: int) -> tuple[int, int, int]:
 def write_found(scan: Scan, description: str, found: Sequence[Found], out: Path) -> dict[str, Any]:
     """Write found.json, and where anything was found found.png, world.ply and capture.ply, into the folder ``out``.
 
-    Those of an earlier search go. Returns what found.json holds.
+    Those of an earlier search go. Returns what found.json holds. ValueError: files of these names are somebody else's.
     """
     out.mkdir(parents=True, exist_ok=True)
-    picture, world, capture = out / "found.png", out / "world.ply", out / "capture.ply"
+    listed, picture, world, capture = (out / name for name in ("found.json", "found.png", "world.ply", "capture.ply"))
     for path in (picture, world, capture):
+        if path.exists() and not listed.exists():
+            raise ValueError(f"{path} would be overwritten, and no found.json beside it says that it is ours: move it")
         path.unlink(missing_ok=True)
-    files = {"json": str(out / "found.json")}
+    files = {"json": str(listed)}
     if found:
         files |= {"picture": str(picture), "world": str(world), "capture": str(capture)}
         picture.write_bytes(png(draw(scan, found)))
@@ -48,7 +50,7 @@ def write_found(scan: Scan, description: str, found: Sequence[Found], out: Path)
         write_mesh(world, vertices, faces, colors)
         write_mesh(capture, scan.to_capture(vertices), faces, colors)
     content = {**record(scan, description, found), "files": files}
-    write_json(out / "found.json", content)
+    write_json(listed, content)
     return content
 
 

@@ -66,6 +66,14 @@ def test_json_says_where_in_both_worlds(scan: Scan, found: list[Found], tmp_path
     assert one["confidence"] == pytest.approx(0.3) and tuple(one["color"]) == color_of(0)
 
 
+def test_a_mesh_of_somebody_else_stays(scan: Scan, found: list[Found], tmp_path: Path) -> None:
+    (tmp_path / "world.ply").write_text("my scan")
+    with pytest.raises(ValueError, match="world.ply would be overwritten"):
+        write_found(scan, "something", found, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["world.ply"]
+    assert (tmp_path / "world.ply").read_text() == "my scan"
+
+
 def test_nothing_found_leaves_nothing_of_an_earlier_search(scan: Scan, found: list[Found], tmp_path: Path) -> None:
     before = write_found(scan, "something", found, tmp_path)
     assert all(Path(path).stat().st_size > 100 for path in before["files"].values())

@@ -70,6 +70,7 @@ def summary(runs: Sequence[Mapping[str, float]]) -> float:
 def plot(curves: Mapping[int, Sequence[tuple[float, float]]], path: Path) -> None:
     """Score against seconds, a line for each K."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
@@ -77,6 +78,9 @@ def plot(curves: Mapping[int, Sequence[tuple[float, float]]], path: Path) -> Non
         seconds, scores = zip(*sorted(points), strict=True)
         axes.plot(seconds, scores, marker="o", label=f"K = {k}")
     axes.set(xscale="log", xlabel="seconds of training", ylabel="mean of five scores")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend()
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)

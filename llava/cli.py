@@ -288,8 +288,8 @@ VERBS = (
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a verb. What went wrong for the user's or the machine's reasons is told as `complaints` tells it.
 
-    A reader that has gone away (`llava ... | head`) ends it with code 1 and no word, Ctrl-C with code 130, as shells
-    say it.
+    A reader that has gone away (`llava ... | head`) ends it with code 1 and no word. Ctrl-C ends it by that signal, so
+    that a shell's loop ends as well; where torchrun has started several processes it says what it says itself.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names and answers may be in any script, and names in none
@@ -300,8 +300,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             if sys.stdout is not None:  # it was closed before
                 sys.stdout.flush()  # here, where it can be told that nobody reads it
     except KeyboardInterrupt:
-        print("llava: stopped", file=sys.stderr)
-        sys.exit(130)
+        if processes.is_first():
+            print("llava: stopped", file=sys.stderr)
+        sys.excepthook = lambda *_: None  # it has been told
+        raise
     except BrokenPipeError:
         # As the documentation of `signal` advises: Python would try once more at its end, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

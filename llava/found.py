@@ -24,6 +24,8 @@ COLORS = (
 )
 EDGE = 0.015  # metres, thickness of an edge in the mesh
 MOST_PICTURES = 3
+LISTED = "found.json"
+DRAWN = ("found.png", "world.ply", "capture.ply")
 
 
 def color_of(number: int) -> tuple[int, int, int]:
@@ -31,26 +33,36 @@ def color_of(number: int) -> tuple[int, int, int]:
     return COLORS[number % len(COLORS)]
 
 
+def check_ours(out: Path) -> None:
+    """ValueError: a picture or mesh that `write_found` would write is there, and not from an earlier search."""
+    taken = next((out / name for name in DRAWN if (out / name).exists()), None)
+    if taken is not None and not (out / LISTED).exists():
+        raise ValueError(
+            f"{taken} would be overwritten, and no {LISTED} beside it says that it is ours: move it, or name another "
+            "folder"
+        )
+
+
 def write_found(scan: Scan, description: str, found: Sequence[Found], out: Path) -> dict[str, Any]:
     """Write found.json, and where anything was found found.png, world.ply and capture.ply, into the folder ``out``.
 
-    Those of an earlier search go. Returns what found.json holds. ValueError: files of these names are somebody else's.
+    Those of an earlier search go. Returns what found.json holds. ValueError: as `check_ours` says.
     """
+    check_ours(out)
     out.mkdir(parents=True, exist_ok=True)
-    listed, picture, world, capture = (out / name for name in ("found.json", "found.png", "world.ply", "capture.ply"))
+    listed, picture, world, capture = (out / name for name in (LISTED, *DRAWN))
     for path in (picture, world, capture):
-        if path.exists() and not listed.exists():
-            raise ValueError(f"{path} would be overwritten, and no found.json beside it says that it is ours: move it")
         path.unlink(missing_ok=True)
     files = {"json": str(listed)}
     if found:
         files |= {"picture": str(picture), "world": str(world), "capture": str(capture)}
+    content = {**record(scan, description, found), "files": files}
+    write_json(listed, content)  # first: it says whose the others are, should this be stopped
+    if found:
         picture.write_bytes(png(draw(scan, found)))
         vertices, faces, colors = edge_mesh(np.stack([one.box for one in found]))
         write_mesh(world, vertices, faces, colors)
         write_mesh(capture, scan.to_capture(vertices), faces, colors)
-    content = {**record(scan, description, found), "files": files}
-    write_json(listed, content)
     return content
 
 

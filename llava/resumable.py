@@ -9,6 +9,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import socket
 import threading
 from collections.abc import Iterable, Iterator
@@ -88,7 +89,10 @@ def _remove(path: Path) -> None:
 
 
 def end_with_parent() -> None:
-    """For a worker process to call first: it ends when its parent is killed, else it would wait for work for ever."""
+    """For a worker process to call first: it ends when its parent is killed, else it would wait for work for ever, and
+    at Ctrl-C without a traceback of its own.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def follow() -> None:
         multiprocessing.parent_process().join()

@@ -197,7 +197,7 @@ def check_words(text: str) -> None:
         raise ValueError("the question holds bytes that are no text: ask in UTF-8")
     if not text.strip():
         raise ValueError("the question is empty: ask something in words")
-    marks = [mark for mark in MARKS if mark in text]
+    marks = [mark for mark in MARKS if mark in text.lower()]  # `find` writes descriptions in small letters
     if marks:
         raise ValueError(f"{marks[0]} is a mark of the prompt's own, a question cannot hold it: ask in words")
 

@@ -159,10 +159,11 @@ def find(
         frames: at most so many; default: as in training.
         as_json: print what found.json holds.
     """
-    from llava.found import told, write_found
+    from llava.found import check_ours, told, write_found
     from llava.scan import check_words
 
     check_words(description)
+    check_ours(out)  # before the work, not after it
     scan = _open(checkpoint, scene, strategy, frames)
     scan.check_finds()
     found = scan.find(description)

@@ -74,6 +74,19 @@ def test_a_mesh_of_somebody_else_stays(scan: Scan, found: list[Found], tmp_path:
     assert (tmp_path / "world.ply").read_text() == "my scan"
 
 
+def test_a_search_that_was_stopped_is_our_own(
+    scan: Scan, found: list[Found], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("llava.found.write_mesh", full)
+        with pytest.raises(OSError, match="No space"):
+            write_found(scan, "something", found, tmp_path)
+    assert write_found(scan, "something", found, tmp_path)["found"] and (tmp_path / "capture.ply").is_file()
+
+
 def test_nothing_found_leaves_nothing_of_an_earlier_search(scan: Scan, found: list[Found], tmp_path: Path) -> None:
     before = write_found(scan, "something", found, tmp_path)
     assert all(Path(path).stat().st_size > 100 for path in before["files"].values())

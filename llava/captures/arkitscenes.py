@@ -13,6 +13,7 @@ millisecond between files: a pose takes the nearest of each kind.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,8 @@ def read(path: Path, scratch: Path) -> Scene:
 
 def _root(path: Path) -> Path | None:
     """Where a scan's files lie: in its folder, or, in the object detection set, in <scan>_frames in it."""
-    roots = (path, path / f"{path.resolve().name}_frames")
+    name = Path(os.path.realpath(path)).name  # `resolve` raises where links go in circles
+    roots = (path, path / f"{name}_frames")
     return next((root for root in roots if (root / TRAJECTORY).is_file()), None)
 
 

@@ -26,16 +26,16 @@ def pairs(color: Path, depth: Path, depth_ends: Sequence[str] = (".png",)) -> li
     """
     pictures, depths = _images(color, COLOR), _images(depth, depth_ends)
     whole = partial(_whole, (*COLOR, *depth_ends))
-    apart = [key for key in (_number, _stem, whole) if all(_tells_apart(key, some) for some in (pictures, depths))]
-    if not apart:
+    telling = [key for key in (_number, _stem, whole) if all(_tells_apart(key, some) for some in (pictures, depths))]
+    if not telling:
         raise ValueError(
             f"{color} or {depth} holds two images of one name (000001.jpg beside 000001.png): which one is meant is "
             "unknown; keep one"
         )
-    key, name_of = apart[0], next(key for key in apart if key is not _number)
+    key, name_of = telling[0], next(key for key in telling if key is not _number)
     by_key = [{key(file): file for file in files} for files in (pictures, depths)]
     found = []
-    for at in sorted(by_key[0].keys() | by_key[1].keys()):
+    for at in sorted(by_key[0].keys() | by_key[1].keys(), key=_order):
         picture, image = (files.get(at) for files in by_key)
         name = name_of(picture or image)
         found.append((name, picture or color / f"{name}{COLOR[0]}", image or depth / f"{name}{depth_ends[0]}"))
@@ -57,6 +57,11 @@ def _tells_apart(key: Callable[[Path], str | int], files: Sequence[Path]) -> boo
 def _number(file: Path) -> int:
     found = re.search(r"\d+", file.name)
     return int(found[0]) if found else -1
+
+
+def _order(key: str | int) -> tuple[list[tuple[int, str]], str]:
+    """By numbers, with their decimals: 9.5 comes before 10.1, and 17.25 before 17.5."""
+    return [(int(whole), part) for whole, part in re.findall(r"(\d+)((?:\.\d+)?)", str(key))], str(key)
 
 
 def _stem(file: Path) -> str:

@@ -25,12 +25,12 @@ def color_size(path: Path) -> tuple[int, int]:
     with path.open("rb") as file:
         head, tail, length = _ends(file, path)
         if head.startswith(PNG_START):
-            return _some(_png_header(path, head, tail, length)[0], path)
+            return _not_empty(_png_header(path, head, tail, length)[0], path)
         if not head.startswith(JPEG_START):
             raise ValueError(f"colour image {path.name} is neither JPEG nor PNG")
         if JPEG_END not in tail:
             raise ValueError(f"colour image {path.name} is truncated ({length} bytes, no end marker)")
-        return _some(_jpeg_size(file, path), path)
+        return _not_empty(_jpeg_size(file, path), path)
 
 
 def depth_size(path: Path) -> tuple[int, int]:
@@ -42,12 +42,13 @@ def depth_size(path: Path) -> tuple[int, int]:
     size, bits, kind = _png_header(path, head, tail, length)
     if (bits, kind) != (16, 0):
         raise ValueError(f"depth image {path.name} has {bits} bits of PNG colour type {kind}, expected 16-bit grey")
-    return _some(size, path)
+    return _not_empty(size, path)
 
 
-def _some(size: tuple[int, int], path: Path) -> tuple[int, int]:
+def _not_empty(size: tuple[int, int], path: Path) -> tuple[int, int]:
+    """The size. ValueError: it has no pixel."""
     if 0 in size:
-        raise ValueError(f"image {path.name} says that it has {size[0]}x{size[1]} pixels")
+        raise ValueError(f"image {path.name} says that it has {size[0]}x{size[1]} pixels, expected at least 1x1")
     return size
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from llava.captures import find_reader
+from llava.captures import check_units, find_reader
 from llava.captures.near import brought_near
 from llava.captures.picture_turn import pictures_upright
 from llava.captures.pixels import load_color, load_depth
@@ -21,8 +21,6 @@ from llava.captures.store import check_new, load_scene, save_scene
 from llava.captures.upright import direction, upright
 from llava.resumable import only_one
 from llava.types import Dropped, Scene
-
-UNITS = (0.001, 1e6)  # depth units in a metre: a unit of a kilometre, of a micrometre
 
 
 def import_scene(
@@ -46,7 +44,7 @@ def import_scene(
     path, out = Path(path), Path(out)
     check_new(out)
     if depth_units is not None:
-        _check_units(depth_units)
+        check_units(depth_units)
     if up is not None:
         direction(up)  # before the work, not after it
     reader = find_reader(path)
@@ -54,15 +52,10 @@ def import_scene(
         scene = brought_near(reader.read(path, scratch))
         if depth_units is not None:
             scene = replace(scene, depth_scale=depth_units)
-        _check_units(scene.depth_scale)
+        check_units(scene.depth_scale)
         scene = settle(pictures_upright(upright(decodable(scene), up), scratch))
         save_scene(scene, out, scratch)
     return load_scene(out)
-
-
-def _check_units(scale: float) -> None:
-    if not UNITS[0] <= scale <= UNITS[1]:
-        raise ValueError(f"{scale:g} depth units cannot be a metre: expected a positive number such as 1000")
 
 
 def decodable(scene: Scene) -> Scene:

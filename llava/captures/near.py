@@ -28,8 +28,8 @@ def brought_near(scene: Scene) -> Scene:
     astray = away > FAR + ASTRAY * np.median(away)
     if (away[~astray] > MOST_APART).any():
         raise ValueError(
-            f"the cameras of {scene.name} are {np.median(away):.3g} m away from their middle: expected poses in "
-            "metres, camera to world"
+            f"the cameras of {scene.name} are up to {away[~astray].max():.3g} m away from their middle: expected poses "
+            f"within {MOST_APART:g}, in metres, camera to world"
         )
     dropped = [
         Dropped(frame.name, f"its camera is {far:.3g} m away from the others (the tracker lost it)")
@@ -41,6 +41,6 @@ def brought_near(scene: Scene) -> Scene:
     if np.abs(middle).max() <= FAR:
         return scene
     move = np.eye(4)
-    move[:3, 3] = -np.rint(middle)
+    move[:3, 3] = -np.rint(middle)  # whole metres are exact, and easy to read
     moved = tuple(replace(frame, pose=move @ frame.pose) for frame in frames)
     return replace(scene, frames=moved, align=move @ scene.align)

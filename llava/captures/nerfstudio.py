@@ -130,6 +130,7 @@ def _record(file: Path) -> dict[str, Any]:
 def _order(frame: dict[str, Any]) -> list[tuple[int, str]]:
     """So that frame_10 comes after frame_9."""
     return [
+        # Python refuses to read numbers of thousands of digits
         (int(word), "") if word.isdecimal() and len(word) < 20 else (-1, word)
         for word in re.split(r"(\d+)", str(frame.get("file_path")))
     ]

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SCENE, GROUND, COORD = "<image>", "<ground>", "<coord>"
-MARKS = (SCENE, GROUND, COORD, "<|im_start|>", "<|im_end|>", "<|endoftext|>")  # tokens that no words can be
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MARKS = (SCENE, GROUND, COORD, *SPECIAL)  # what the prompt is built of, so that no question may hold it
 IGNORE = -100
 
 

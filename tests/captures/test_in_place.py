@@ -75,16 +75,20 @@ def test_names_without_telling_numbers_are_paired_whole(tmp_path: Path) -> None:
 
 def test_names_that_are_times(tmp_path: Path) -> None:
     """With a dot in the middle: their first number says the second alone."""
-    names = ("color/17.5.jpg", "color/17.75.PNG", "depth/17.5.pgm.gz", "depth/17.75.pgm")
-    for name in names:
+    pictures, depths = ("9.5.jpg", "9.75.PNG", "10.1.png"), ("9.5.pgm.gz", "9.75.pgm", "10.1.pgm")
+    for name in [*(f"color/{file}" for file in pictures), *(f"depth/{file}" for file in depths)]:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     ends = (".png", ".pgm", ".pgm.gz")
     found = [
         (name, *(file.name for file in files)) for name, *files in pairs(tmp_path / "color", tmp_path / "depth", ends)
     ]
-    assert found == [("17.5", "17.5.jpg", "17.5.pgm.gz"), ("17.75", "17.75.PNG", "17.75.pgm")]
-    (tmp_path / "color/17.5.png").touch()
+    assert found == [
+        ("9.5", "9.5.jpg", "9.5.pgm.gz"),
+        ("9.75", "9.75.PNG", "9.75.pgm"),
+        ("10.1", "10.1.png", "10.1.pgm"),  # later than 9.75, which words are not
+    ]
+    (tmp_path / "color/9.5.png").touch()
     with pytest.raises(ValueError, match="holds two images of one name"):
         pairs(tmp_path / "color", tmp_path / "depth", ends)
 
@@ -233,3 +237,10 @@ def test_lists_in_any_order_give_frames_in_time(tmp_path: Path) -> None:
         (path / name).write_text("\n".join(lines[::-1]))
     names = [frame.name for frame in open_scene(path).frames]
     assert len(names) == 12 and names == sorted(names)
+
+
+def test_links_in_circles_are_no_capture(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(ValueError, match="is no capture that is known here"):
+        open_scene(tmp_path)

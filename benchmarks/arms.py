@@ -24,6 +24,7 @@ SCORES = {  # benchmark -> its scores that are compared, and what the table call
     "scanqa": {"em": "ScanQA EM"},
     "sqa3d": {"em": "SQA3D EM"},
 }
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}  # arms run beside each other
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,31 @@ def _score(arm: Arm, checkpoint: Path, data: Path, results: Path) -> dict[str, f
     return found
 
 
-def run_llava(arguments: Sequence[str | Path], log: Path) -> None:
-    """Run `llava` with these arguments and one thread; what it says goes to the log."""
+def run_llava(
+    arguments: Sequence[str | Path], log: Path, settings: Mapping[str, str] = ONE_THREAD, folder: Path | None = None
+) -> None:
+    """Run `llava` with these arguments, in an environment with these settings; what it says goes to the log.
+
+    `folder` is where it runs: Python looks for the code there before it looks in PYTHONPATH.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
         done = subprocess.run(
             [sys.executable, "-m", "llava.cli", *map(str, arguments)],
             stdout=file,
             stderr=file,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},  # arms run beside each other
+            env={**os.environ, **settings},
+            cwd=folder,
         )
     if done.returncode:
         last = log.read_text(errors="replace").strip().rpartition("\n")[2]
         raise ValueError(f"`llava {arguments[0]}` ended with code {done.returncode}: {last} ({log} has all)")
+
+
+def trained_seconds(checkpoint: Path) -> float:
+    """Seconds that the Trainer took, loading of scenes included, imports and the model's own loading not."""
+    history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
+    return next(line["train_runtime"] for line in reversed(history) if "train_runtime" in line)
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> str:

@@ -11,13 +11,12 @@ folder.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from arms import Arm, table, train_and_evaluate
+from arms import Arm, table, train_and_evaluate, trained_seconds
 from measure import check_counts, write
 
 from llava.complaints import run_script
@@ -54,12 +53,6 @@ def same_minutes(steps: Sequence[int], seconds: Sequence[float], minutes: float)
     pace = (seconds[-1] - seconds[0]) / (steps[-1] - steps[0])
     before = max(seconds[0] - pace * steps[0], 0.0)
     return max(round((60 * minutes - before) / pace), 1)
-
-
-def trained_seconds(checkpoint: Path) -> float:
-    """Seconds that the Trainer took, loading of scenes included, imports and the model's own loading not."""
-    history = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
-    return next(line["train_runtime"] for line in reversed(history) if "train_runtime" in line)
 
 
 def summary(runs: Sequence[Mapping[str, float]]) -> float:

@@ -8,16 +8,14 @@ what it trained; then the whole training is reckoned from the pace. Writes bench
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from arms import run_llava, trained_seconds
 from measure import check_counts, table, write
 
 from llava.complaints import run_script
@@ -43,18 +41,11 @@ def checked_out(commit: str) -> Iterator[Path]:
             subprocess.run(["git", "-C", HERE, "worktree", "remove", "--force", folder], check=True)
 
 
-def call(code: Path, work: Path, *arguments: object) -> float:
+def call(code: Path, work: Path, *arguments: str | Path) -> float:
     """Seconds that one command of that code takes, its start included; its words go to a log in `work`."""
-    command = [sys.executable, "-c", "from llava.cli import main; main()", *map(str, arguments)]
-    surroundings = {**os.environ, "PYTHONPATH": str(code), "LLAVA_CACHE": str(work / "cache")}
     start = time.perf_counter()
-    with (work / "log.txt").open("a") as log:
-        done = subprocess.run(command, cwd=work, env=surroundings, stdout=log, stderr=subprocess.STDOUT)
-    seconds = time.perf_counter() - start
-    if done.returncode:
-        tail = (work / "log.txt").read_text()[-2000:]
-        raise RuntimeError(f"`llava {' '.join(map(str, arguments))}` of {code} failed:\n{tail}")
-    return seconds
+    run_llava(arguments, work / "log.txt", {"PYTHONPATH": str(code), "LLAVA_CACHE": str(work / "cache")}, work)
+    return time.perf_counter() - start
 
 
 def phases(code: Path, scenes: int, packs: int) -> dict[str, float]:
@@ -63,12 +54,11 @@ def phases(code: Path, scenes: int, packs: int) -> dict[str, float]:
         work = Path(scratch)
         data, out = work / "data", work / "checkpoint"
         taken = {
-            "rooms": call(code, work, "rooms", "make", data, "--scenes", scenes),
+            "rooms": call(code, work, "rooms", "make", data, "--scenes", str(scenes)),
             "preparation": call(code, work, "prepare", data),
         }
-        trained = call(code, work, "train", RECIPE.name, "--data", data, "--out", out, "--train.packs", packs)
-        history = json.loads((out / "trainer_state.json").read_text())["log_history"]
-        stepping = next(line["train_runtime"] for line in reversed(history) if "train_runtime" in line)
+        trained = call(code, work, "train", RECIPE.name, "--data", data, "--out", out, "--train.packs", str(packs))
+        stepping = trained_seconds(out)
         taken["before the first step"] = trained - stepping
         taken["a pack"] = stepping / packs
         taken["evaluation"] = call(code, work, "eval", out, "--data", data)

@@ -42,7 +42,7 @@ NO_GRAVITY = (
     "nothing says which way is up: z is taken to be. If it is not, heights and floors are wrong: `llava import` looks "
     "for the floor, or is told with --up X Y Z where up is in the capture's own world"
 )
-UNITS = (0.001, 1e6)  # depth units in a metre: a unit of a kilometre, of a micrometre
+LIKELY_UNITS = (0.001, 1e6)  # depth units in a metre: a unit of a kilometre, of a micrometre
 NEAR = 100  # things in a folder of no known format that are tried in its place
 
 
@@ -67,10 +67,10 @@ def open_scene(path: str | Path) -> Scene:
 
 def check_units(scale: float) -> None:
     """ValueError: no depth camera has so many units in a metre."""
-    if not UNITS[0] <= scale <= UNITS[1]:
+    if not LIKELY_UNITS[0] <= scale <= LIKELY_UNITS[1]:
         raise ValueError(
-            f"{scale:g} depth units cannot be a metre: expected {UNITS[0]:g} to {UNITS[1]:g}, mostly 1000; "
-            "`llava import --depth-units` sets them"
+            f"{scale:g} depth units cannot be a metre: expected {LIKELY_UNITS[0]:g} to {LIKELY_UNITS[1]:g}, "
+            "mostly 1000; `llava import --depth-units` sets them"
         )
 
 

@@ -35,11 +35,18 @@ def pairs(color: Path, depth: Path, depth_ends: Sequence[str] = (".png",)) -> li
     key, name_of = telling[0], next(key for key in telling if key is not _number)
     by_key = [{key(file): file for file in files} for files in (pictures, depths)]
     found = []
-    for at in sorted(by_key[0].keys() | by_key[1].keys(), key=_order):
+    for at in sorted(by_key[0].keys() | by_key[1].keys(), key=lambda key: natural_order(str(key))):
         picture, image = (files.get(at) for files in by_key)
         name = name_of(picture or image)
         found.append((name, picture or color / f"{name}{COLOR[0]}", image or depth / f"{name}{depth_ends[0]}"))
     return found
+
+
+def natural_order(name: str) -> tuple[list[tuple[str, int, str, str]], str]:
+    """To sort names as a person does: frame_9, frame_10; and times by their decimals: 9.5, 10.1, 17.25, 17.5."""
+    parts = re.findall(r"([^0-9]*)0*([0-9]*)((?:\.[0-9]+)?)", name)
+    # By length first: Python refuses to read numbers of thousands of digits.
+    return [(words, len(whole), whole, decimals) for words, whole, decimals in parts], name
 
 
 def _images(folder: Path, ends: Sequence[str]) -> list[Path]:
@@ -57,11 +64,6 @@ def _tells_apart(key: Callable[[Path], str | int], files: Sequence[Path]) -> boo
 def _number(file: Path) -> int:
     found = re.search(r"\d+", file.name)
     return int(found[0]) if found else -1
-
-
-def _order(key: str | int) -> tuple[list[tuple[int, str]], str]:
-    """By numbers, with their decimals: 9.5 comes before 10.1, and 17.25 before 17.5."""
-    return [(int(whole), part) for whole, part in re.findall(r"(\d+)((?:\.\d+)?)", str(key))], str(key)
 
 
 def _stem(file: Path) -> str:

@@ -15,13 +15,13 @@ ARKit's gravity, and marked by ``orientation_override: none``; of others nobody 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from llava.captures import arkit
+from llava.captures.folders import natural_order
 from llava.captures.gather import Listed, check_intrinsics, gather, one_camera
 from llava.captures.images import color_size
 from llava.fields import POSITIVE, SIZE, TEXT, Field, check_fields
@@ -70,7 +70,7 @@ def read(path: Path, scratch: Path) -> Scene:
     record = _record(file)
     metre = record.get("applied_scale", 1.0)
     listed, cameras, faulty = [], [], []
-    frames = sorted(record["frames"], key=_order)
+    frames = sorted(record["frames"], key=lambda frame: natural_order(str(frame.get("file_path"))))
     names = _names(frames)
     for name, frame in zip(names, frames, strict=True):
         try:
@@ -125,15 +125,6 @@ def _record(file: Path) -> dict[str, Any]:
             "`ns-process-data polycam --use-depth` adds it"
         )
     return record
-
-
-def _order(frame: dict[str, Any]) -> list[tuple[int, str]]:
-    """So that frame_10 comes after frame_9."""
-    return [
-        # Python refuses to read numbers of thousands of digits
-        (int(word), "") if word.isdecimal() and len(word) < 20 else (-1, word)
-        for word in re.split(r"(\d+)", str(frame.get("file_path")))
-    ]
 
 
 def _names(frames: list[dict[str, Any]]) -> list[str]:

@@ -52,9 +52,14 @@ def save_depth(raw: np.ndarray, path: Path) -> None:
     Image.fromarray(raw).save(path, compress_level=1)  # 4 times faster for 10 % more bytes
 
 
+def uniform_indices(total: int, count: int) -> list[int]:
+    """``count`` evenly spaced indices of ``total``, first and last included, truncated to integers."""
+    return np.linspace(0, total - 1, count, dtype=int).tolist()
+
+
 def some_frames(scene: Scene, most: int) -> list[int]:
     """Indices of at most so many frames, evenly spread over the capture."""
-    return np.linspace(0, len(scene.frames) - 1, min(len(scene.frames), most), dtype=int).tolist()
+    return uniform_indices(len(scene.frames), min(len(scene.frames), most))
 
 
 def load_views(scene: Scene, indices: Sequence[int], size: int) -> Views:

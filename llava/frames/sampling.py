@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from llava.captures.pixels import scene_voxels, some_frames
+from llava.captures.pixels import scene_voxels, some_frames, uniform_indices
 from llava.geometry.voxels import max_coverage, union
 from llava.types import Scene
 
@@ -94,11 +94,6 @@ def canonical_strategy(strategy: str) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown sampling strategy {strategy!r}: choose one of {', '.join(STRATEGIES)}{hint}")
     return full
-
-
-def uniform_indices(total: int, count: int) -> list[int]:
-    """``count`` evenly spaced indices of ``total``, first and last included, truncated to integers."""
-    return np.linspace(0, total - 1, count, dtype=int).tolist()
 
 
 def read_selection(path: Path) -> dict[str, dict[str, Any]]:
